@@ -1,0 +1,1 @@
+//! Put Custody into a client's configuration, and take it out again.

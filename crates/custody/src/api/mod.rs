@@ -1,0 +1,1 @@
+//! The operators' listener, and the client of it.

@@ -1,0 +1,1 @@
+//! One daemon: ledger, decisions, incident pipeline.

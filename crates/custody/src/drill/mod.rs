@@ -1,0 +1,1 @@
+//! Drills: real incidents on real traffic.

@@ -1,0 +1,1 @@
+//! Agents' side: HTTP endpoint, stdio bridge, shim.

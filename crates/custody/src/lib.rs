@@ -1,0 +1,14 @@
+//! Incident response for the Model Context Protocol: the daemon, its command line and its drills.
+#![forbid(unsafe_code)]
+
+pub mod adopt;
+pub mod alerts;
+pub mod api;
+pub mod cli;
+pub mod config;
+pub mod core;
+pub mod drill;
+pub mod gateway;
+pub mod practice;
+pub mod preserve;
+pub mod trust;

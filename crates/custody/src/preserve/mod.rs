@@ -1,0 +1,1 @@
+//! Evidence bundles (E1–E7).

@@ -1,0 +1,1 @@
+//! Home, operator credential, client keys.

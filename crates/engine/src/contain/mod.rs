@@ -1,0 +1,1 @@
+//! Containment plans and the freeze set (C1–C3, C10).

@@ -1,0 +1,1 @@
+//! Facts, then Sigma rules (D1–D16).

@@ -1,0 +1,1 @@
+//! Timeline and injection source (I1, I2).

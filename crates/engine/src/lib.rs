@@ -1,0 +1,11 @@
+//! Custody's pure core. No runtime, files, sockets, clock or randomness: `now` and ids are inputs.
+#![forbid(unsafe_code)]
+
+pub mod contain;
+pub mod detect;
+pub mod investigate;
+pub mod policy;
+pub mod preserve;
+pub mod session;
+pub mod triage;
+pub mod wire;

@@ -1,0 +1,1 @@
+//! Cedar policies and the short form (D1).

@@ -1,0 +1,1 @@
+//! Completeness of evidence (E1, E6).

@@ -1,0 +1,1 @@
+//! Sessions grow by links (R9).

@@ -1,0 +1,234 @@
+//! The ledger's entry: one JSON line, one leaf.
+
+use crate::*;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Version of the entry format that this code writes.
+pub const ENTRY_VERSION: u16 = 1;
+
+/// One leaf. Its bytes are the JSON line without the newline; the leaf hash is over exactly those bytes.
+///
+/// Only neutral facts stand here, for they cannot be erased. What could identify somebody or be guessed is
+/// in `detail` and `body`, sealed under the session's data key.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Format version.
+    pub v: u16,
+    /// Wall clock when it was appended. Order is leaf order, never this.
+    pub at: Timestamp,
+    /// The session it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<SessionId>,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+    /// Sealed JSON document; its type follows from the event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<Sealed>,
+    /// Sealed bytes as they were received.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<Sealed>,
+}
+
+/// Where a sealed part lies and what proves it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sealed {
+    /// The data key.
+    pub key: KeyId,
+    /// Keyed commitment to the plaintext.
+    pub commitment: Commitment,
+    /// SHA-256 of the stored ciphertext (nonce included).
+    pub digest: Digest,
+    /// Plaintext bytes.
+    pub size: u64,
+    /// Stored bytes.
+    pub stored: u64,
+    /// Number of the pack file.
+    pub pack: u32,
+    /// Byte offset in it.
+    pub offset: u64,
+}
+
+/// What an entry says. The variant's detail type is named in its documentation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Event {
+    /// First entry of a ledger: its name and the key that signs its checkpoints (a signed-note verifier key).
+    LedgerCreated {
+        /// Origin line of every checkpoint.
+        origin: String,
+        /// Verifier key.
+        vkey: String,
+    },
+    /// The daemon started. `recovered`: torn bytes cut from the end of the last segment and pack.
+    DaemonStarted {
+        /// Program version.
+        version: String,
+        /// Bytes cut off after a crash.
+        recovered: u64,
+    },
+    /// The daemon stopped in order.
+    DaemonStopped,
+    /// A data key came into use. `file` is the digest of its wrapped form.
+    KeyCreated {
+        /// The key.
+        key: KeyId,
+        /// SHA-256 of the key file.
+        file: Digest,
+    },
+    /// A data key was destroyed: what it sealed is erased.
+    KeyDestroyed {
+        /// The key.
+        key: KeyId,
+    },
+    /// Configuration, policies or rules in force from here on (R5). Detail: the text (system key).
+    ConfigLoaded {
+        /// What: `config`, `policies`, `rules`.
+        what: String,
+        /// SHA-256 of the text.
+        digest: Digest,
+    },
+    /// A session began (R9). Detail: [`SessionDetail`].
+    SessionStarted,
+    /// A link was added. Detail: [`Link`].
+    SessionLinked {
+        /// Its kind.
+        kind_of: LinkKind,
+        /// How far it can be believed.
+        strength: Strength,
+    },
+    /// A session ended.
+    SessionEnded {
+        /// `idle`, `client`, `terminated`, `shutdown`.
+        why: String,
+    },
+    /// One MCP message. Detail: [`MessageDetail`]; body: the bytes.
+    Message(Message),
+    /// A listing was seen (R4): hash of each definition. Body: the listing's result.
+    ManifestSeen {
+        /// Which server.
+        server: ServerName,
+        /// The listing's method, such as `tools/list`.
+        listing: String,
+        /// Digest over all definitions.
+        digest: Digest,
+        /// Name and RFC 8785 digest of each definition.
+        definitions: Vec<(String, Digest)>,
+        /// Names added, removed or changed since the listing before; empty when nothing changed.
+        changed: Vec<String>,
+    },
+    /// A finding was raised. Detail: [`Finding`].
+    FindingRaised {
+        /// Its id.
+        finding: FindingId,
+        /// The rule.
+        rule: RuleId,
+        /// P1 to P3.
+        priority: Priority,
+        /// The requirement it implements, such as `D1`.
+        requirement: String,
+        /// The entry that decided it.
+        leaf: Option<LeafIndex>,
+    },
+    /// A finding was triaged (T1). Detail: [`Triage`].
+    Triaged {
+        /// The finding.
+        finding: FindingId,
+        /// The answer.
+        disposition: Disposition,
+        /// The case it belongs to, if any.
+        case: Option<CaseId>,
+    },
+    /// A case was opened or changed. Detail: [`Case`].
+    CaseUpdated {
+        /// The case.
+        case: CaseId,
+        /// Severity now.
+        severity: Severity,
+        /// State now.
+        state: CaseState,
+    },
+    /// An action is about to run. Detail: [`Step`].
+    ActionIntended {
+        /// The action.
+        action: ActionId,
+        /// Its verb.
+        verb: ActionName,
+        /// Its case.
+        case: Option<CaseId>,
+    },
+    /// An action ran. Detail: [`Receipt`].
+    ActionDone {
+        /// The action.
+        action: ActionId,
+        /// Its verb.
+        verb: ActionName,
+        /// Its case.
+        case: Option<CaseId>,
+        /// Whether it did what it should.
+        ok: bool,
+    },
+    /// An alert was delivered or given up (N3). Detail: [`AlertRecord`].
+    AlertSent {
+        /// Its case.
+        case: CaseId,
+        /// The channel, as configured.
+        channel: String,
+        /// Whether it arrived.
+        ok: bool,
+    },
+    /// Evidence left the ledger (E2). Detail: JSON with path and items.
+    EvidenceExported {
+        /// Its case.
+        case: CaseId,
+        /// SHA-256 of the bundle's tag manifest.
+        digest: Digest,
+    },
+    /// Somebody looked at raw content (R8). Detail: JSON with who and why.
+    ContentOpened {
+        /// What was opened.
+        leaf: LeafIndex,
+    },
+    /// An operator did something else that changes state (promise 7). Detail: JSON.
+    OperatorActed {
+        /// What, as a verb.
+        verb: String,
+    },
+    /// Requests without a valid credential were refused. Detail: JSON with addresses.
+    AccessRefused {
+        /// `agents` or `operators`.
+        listener: String,
+        /// How many since the last such entry.
+        count: u64,
+    },
+}
+
+/// Sealed companion of [`Event::SessionStarted`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionDetail {
+    /// Who.
+    pub identity: Identity,
+    /// Where from: an address, or a process.
+    pub source: String,
+    /// What the agent says of itself; never trusted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_info: Option<Value>,
+    /// The allowlist in force for role and task, as `server/tool` patterns; `None`: no policy declared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowlist: Option<Vec<String>>,
+}
+
+/// An entry at its place, with what could be unsealed. What investigation and evidence work on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OpenEntry {
+    /// Its position.
+    pub leaf: LeafIndex,
+    /// The entry.
+    pub entry: Entry,
+    /// The detail, if there is one and its key is at hand.
+    pub detail: Option<Value>,
+    /// The body, likewise.
+    pub body: Option<Vec<u8>>,
+}

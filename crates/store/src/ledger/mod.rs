@@ -1,0 +1,1 @@
+//! The ledger: segments, sealed packs, data keys, checkpoints, verification.

@@ -1,0 +1,1 @@
+//! Sessions, findings, cases and actions as tables; a projection of the ledger.

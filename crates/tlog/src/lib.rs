@@ -1,0 +1,1 @@
+//! Transparency log: leaf, tree, tiles, checkpoint, proof, signed note.
