@@ -1,0 +1,234 @@
+//! Listeners, ledger, limits, containment and alerts.
+
+use super::{
+    Report, raw,
+    servers::{check_url, expanded},
+};
+use crate::config::{
+    Agents, AlertChannel, Automatic, Containment, Ledger, LedgerCopy, Limits, Operators, Secret, SecretSource, Sessions, Smtp,
+};
+use std::{collections::BTreeMap, net::SocketAddr, ops::RangeInclusive, path::Path};
+
+pub(super) fn listeners(agents: raw::Agents, operators: raw::Operators, report: &mut Report<'_>) -> (Agents, Operators) {
+    let defaults = (Agents::default(), Operators::default());
+    let agents_listen = listen(agents.listen, defaults.0.listen, agents.allow_remote, "agents", report);
+    let operators_listen = listen(operators.listen, defaults.1.listen, operators.allow_remote, "operators", report);
+    if agents_listen == operators_listen && agents_listen.port() != 0 {
+        let help = "agents and operators never share a listener: choose another port".to_owned();
+        report.fault(&["operators", "listen"], format!("{agents_listen} is the agents' listener too"), "taken", Some(help));
+    }
+    (
+        Agents { listen: agents_listen, allowed_hosts: agents.allowed_hosts, allow_remote: agents.allow_remote },
+        Operators { listen: operators_listen, allow_remote: operators.allow_remote },
+    )
+}
+
+fn listen(text: Option<String>, default: SocketAddr, allow_remote: bool, section: &str, report: &mut Report<'_>) -> SocketAddr {
+    let Some(text) = text else { return default };
+    let path = [section, "listen"];
+    // `localhost` is what people write; it need not be looked up.
+    let Ok(address) = text.replacen("localhost:", "127.0.0.1:", 1).parse::<SocketAddr>() else {
+        let help = format!("write an address and a port, such as `{default}` or `[::1]:{}`", default.port());
+        report.fault(&path, format!("`{text}` is not an address with a port"), "not an address", Some(help));
+        return default;
+    };
+    if !address.ip().is_loopback() && !allow_remote {
+        let help = format!("listen on 127.0.0.1, or say `allow_remote = true` in [{section}]");
+        report.fault(&path, format!("{address} can be reached from other machines"), "not loopback", Some(help));
+    }
+    address
+}
+
+pub(super) fn ledger(table: raw::LedgerTable, base: &Path, report: &mut Report<'_>) -> Ledger {
+    duration(&["ledger", "sync_ms"], table.sync_ms, 1..=60_000, "milliseconds", report);
+    duration(&["ledger", "checkpoint_ms"], table.checkpoint_ms, 1..=3_600_000, "milliseconds", report);
+    duration(&["ledger", "daemon_key_days"], table.daemon_key_days.into(), 1..=3_650, "days", report);
+    let mut copies = Vec::new();
+    for (i, copy) in table.copies.into_iter().enumerate() {
+        let at = i.to_string();
+        match (copy.kind, copy.path, copy.url) {
+            (raw::CopyKind::File, Some(path), None) => copies.push(LedgerCopy::File { path: base.join(path) }),
+            (raw::CopyKind::Webhook, None, Some(url)) => {
+                check_url(&url, &["ledger", "copies", &at, "url"], report);
+                copies.push(LedgerCopy::Webhook { url });
+            }
+            (raw::CopyKind::File, ..) => {
+                report.fault(
+                    &["ledger", "copies", &at, "kind"],
+                    "a copy of kind `file` has a `path` and nothing else",
+                    "which file?",
+                    None,
+                );
+            }
+            (raw::CopyKind::Webhook, ..) => {
+                report.fault(
+                    &["ledger", "copies", &at, "kind"],
+                    "a copy of kind `webhook` has a `url` and nothing else",
+                    "which address?",
+                    None,
+                );
+            }
+        }
+    }
+    let raw::LedgerTable { durability, sync_ms, checkpoint_ms, daemon_key_days, .. } = table;
+    Ledger { durability, sync_ms, checkpoint_ms, daemon_key_days, copies }
+}
+
+pub(super) fn limits(limits: &Limits, report: &mut Report<'_>) {
+    duration(&["limits", "frame_bytes"], limits.frame_bytes as u64, 1_024..=1 << 30, "bytes", report);
+    duration(&["limits", "depth"], limits.depth as u64, 8..=10_000, "levels", report);
+    duration(&["limits", "held_ms"], limits.held_ms, 1..=3_600_000, "milliseconds", report);
+    duration(&["limits", "concurrent_calls"], limits.concurrent_calls as u64, 1..=1_000_000, "calls", report);
+}
+
+pub(super) fn sessions(sessions: &Sessions, report: &mut Report<'_>) {
+    duration(&["sessions", "idle_minutes"], sessions.idle_minutes, 1..=10_080, "minutes", report);
+}
+
+/// A quantity within its range; both ends are told.
+fn duration(path: &[&str], value: u64, range: RangeInclusive<u64>, unit: &str, report: &mut Report<'_>) {
+    if !range.contains(&value) {
+        let help = format!("from {} to {} {unit}", range.start(), range.end());
+        report.fault(path, format!("{value} {unit} is out of range"), "out of range", Some(help));
+    }
+}
+
+pub(super) fn containment(containment: &Containment, report: &mut Report<'_>) {
+    let has = |action| containment.automatic.contains(&action);
+    if has(Automatic::Terminate) && !has(Automatic::Snapshot) {
+        let help = "add \"snapshot\"".to_owned();
+        report.fault(&["containment", "automatic"], "terminate needs a snapshot before it", "evidence would be lost", Some(help));
+    }
+}
+
+pub(super) fn alerts(
+    raw: BTreeMap<String, raw::Alert>,
+    base: &Path,
+    env: &dyn Fn(&str) -> Option<String>,
+    report: &mut Report<'_>,
+) -> BTreeMap<String, AlertChannel> {
+    let mut channels = BTreeMap::new();
+    for (name, alert) in raw {
+        if let Some(channel) = alert_channel(&name, alert, base, env, report) {
+            channels.insert(name, channel);
+        }
+    }
+    channels
+}
+
+fn alert_channel(
+    name: &str,
+    alert: raw::Alert,
+    base: &Path,
+    env: &dyn Fn(&str) -> Option<String>,
+    report: &mut Report<'_>,
+) -> Option<AlertChannel> {
+    use raw::AlertKind::*;
+    let secret = source(name, "secret", alert.secret_env, alert.secret_file, base, report);
+    let password = source(name, "password", alert.password_env, alert.password_file, base, report);
+    let to = alert.to.map(|to| match to {
+        raw::Receivers::One(to) => vec![to],
+        raw::Receivers::Many(to) => to,
+    });
+    let given = [
+        ("url", alert.url.is_some()),
+        ("secret_env", secret.is_some()),
+        ("server", alert.server.is_some()),
+        ("port", alert.port.is_some()),
+        ("from", alert.from.is_some()),
+        ("to", to.is_some()),
+        ("username", alert.username.is_some()),
+        ("password_env", password.is_some()),
+        ("tls", alert.tls.is_some()),
+    ];
+    let (kind, needs, may): (&str, &[&str], &[&str]) = match alert.kind {
+        Webhook => ("webhook", &["url"], &["secret_env"]),
+        Slack => ("slack", &["url"], &[]),
+        Smtp => ("smtp", &["server", "from", "to"], &["port", "username", "password_env", "tls"]),
+    };
+    let mut usable = true;
+    for (key, is_there) in given {
+        if is_there && !needs.contains(&key) && !may.contains(&key) {
+            report.fault(&["alerts", name, key], format!("alert `{name}` is a {kind} and has no `{key}`"), "not for this kind", None);
+            usable = false;
+        }
+        if !is_there && needs.contains(&key) {
+            report.fault(&["alerts", name], format!("alert `{name}` is a {kind} and needs `{key}`"), "incomplete", None);
+            usable = false;
+        }
+    }
+    if !usable {
+        return None;
+    }
+    let url = match &alert.url {
+        Some(url) => {
+            let url = expanded(url, &["alerts", name, "url"], env, report)?;
+            check_url(&url, &["alerts", name, "url"], report);
+            Secret::new(url)
+        }
+        None => Secret::default(),
+    };
+    match alert.kind {
+        Webhook => Some(AlertChannel::Webhook { url, secret }),
+        Slack => Some(AlertChannel::Slack { url }),
+        Smtp => mail(name, alert.server?, alert.port, alert.from?, to?, alert.username, password, alert.tls.unwrap_or_default(), report),
+    }
+}
+
+#[allow(clippy::too_many_arguments, reason = "one per key of the table")]
+fn mail(
+    name: &str,
+    server: String,
+    port: Option<u16>,
+    from: String,
+    to: Vec<String>,
+    username: Option<String>,
+    password: Option<SecretSource>,
+    tls: crate::config::Tls,
+    report: &mut Report<'_>,
+) -> Option<AlertChannel> {
+    use crate::config::Tls;
+    if to.is_empty() {
+        report.fault(&["alerts", name, "to"], format!("alert `{name}` has nobody to write to"), "empty", None);
+    }
+    for (key, address) in to.iter().map(|a| ("to", a)).chain([("from", &from)]) {
+        // Whether it can be delivered is the mail server's to say; this catches a name where an address belongs.
+        if !address.contains('@') || address.contains(['\r', '\n']) {
+            report.fault(&["alerts", name, key], format!("`{address}` is not a mail address"), "no `@`", None);
+        }
+    }
+    if username.is_some() != password.is_some() {
+        let what = format!("alert `{name}` needs both `username` and `password_env` (or `password_file`), or neither");
+        report.fault(&["alerts", name], what, "half an account", None);
+    }
+    if password.is_some() && tls == Tls::None {
+        let what = format!("alert `{name}` would send its password in the clear");
+        report.fault(&["alerts", name, "tls"], what, "no encryption", Some("use \"starttls\" or \"tls\"".to_owned()));
+    }
+    let port = port.unwrap_or(match tls {
+        Tls::None => 25,
+        Tls::Starttls => 587,
+        Tls::Tls => 465,
+    });
+    Some(AlertChannel::Smtp(Smtp { server, port, from, to, username, password, tls }))
+}
+
+fn source(
+    name: &str,
+    what: &str,
+    env: Option<String>,
+    file: Option<std::path::PathBuf>,
+    base: &Path,
+    report: &mut Report<'_>,
+) -> Option<SecretSource> {
+    match (env, file) {
+        (Some(_), Some(_)) => {
+            let key = format!("{what}_file");
+            report.fault(&["alerts", name, &key], format!("alert `{name}` has both `{what}_env` and `{key}`"), "one of them", None);
+            None
+        }
+        (Some(variable), None) => Some(SecretSource::Env(variable)),
+        (None, Some(path)) => Some(SecretSource::File(base.join(path))),
+        (None, None) => None,
+    }
+}

@@ -1,0 +1,39 @@
+//! The two listeners: agents and operators never share one.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+/// The agents' listener. It never serves the API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Agents {
+    /// Address and port; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// `Host` names accepted beside the loopback ones.
+    pub allowed_hosts: Vec<String>,
+    /// Whether `listen` may be reachable from other machines.
+    pub allow_remote: bool,
+}
+
+/// The operators' listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operators {
+    /// Address and port; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Whether `listen` may be reachable from other machines.
+    pub allow_remote: bool,
+}
+
+impl Default for Agents {
+    fn default() -> Self {
+        Agents { listen: loopback(4180), allowed_hosts: Vec::new(), allow_remote: false }
+    }
+}
+
+impl Default for Operators {
+    fn default() -> Self {
+        Operators { listen: loopback(4181), allow_remote: false }
+    }
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}

@@ -1,0 +1,153 @@
+//! The file as it is written, before anything is made of it.
+
+use super::{Client, Containment, Grade, Ledger, Limits, Mode, Role, Sessions, Tls};
+use serde::Deserialize;
+use std::{collections::BTreeMap, path::PathBuf};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Config {
+    pub version: i64,
+    pub grade: Grade,
+    pub agents: Agents,
+    pub operators: Operators,
+    pub ledger: LedgerTable,
+    pub limits: Limits,
+    pub sessions: Sessions,
+    pub servers: BTreeMap<String, Server>,
+    pub clients: BTreeMap<String, Client>,
+    pub roles: BTreeMap<String, Role>,
+    pub rules: Rules,
+    pub policies: Policies,
+    pub containment: Containment,
+    pub alerts: BTreeMap<String, Alert>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            version: 1,
+            grade: Grade::default(),
+            agents: Agents::default(),
+            operators: Operators::default(),
+            ledger: LedgerTable::default(),
+            limits: Limits::default(),
+            sessions: Sessions::default(),
+            servers: BTreeMap::new(),
+            clients: BTreeMap::new(),
+            roles: BTreeMap::new(),
+            rules: Rules::default(),
+            policies: Policies::default(),
+            containment: Containment::default(),
+            alerts: BTreeMap::new(),
+        }
+    }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Agents {
+    pub listen: Option<String>,
+    pub allowed_hosts: Vec<String>,
+    pub allow_remote: bool,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Operators {
+    pub listen: Option<String>,
+    pub allow_remote: bool,
+}
+
+/// The public `Ledger` plus its copies. (`flatten` would lose unknown-key errors and spans.)
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct LedgerTable {
+    pub durability: super::Durability,
+    pub sync_ms: u64,
+    pub checkpoint_ms: u64,
+    pub daemon_key_days: u32,
+    pub copies: Vec<Copy>,
+}
+
+impl Default for LedgerTable {
+    fn default() -> Self {
+        let Ledger { durability, sync_ms, checkpoint_ms, daemon_key_days, .. } = Ledger::default();
+        LedgerTable { durability, sync_ms, checkpoint_ms, daemon_key_days, copies: Vec::new() }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Copy {
+    pub kind: CopyKind,
+    pub path: Option<PathBuf>,
+    pub url: Option<String>,
+}
+
+#[derive(Deserialize, Clone, std::marker::Copy)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum CopyKind {
+    File,
+    Webhook,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Server {
+    pub command: Option<String>,
+    pub args: Vec<String>,
+    pub env: BTreeMap<String, String>,
+    pub cwd: Option<PathBuf>,
+    pub url: Option<String>,
+    pub headers: BTreeMap<String, String>,
+    pub mode: Mode,
+    pub reads: Vec<String>,
+    pub trust_annotations: bool,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Rules {
+    pub dir: Option<PathBuf>,
+    pub modes: BTreeMap<String, Mode>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Policies {
+    pub dir: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Alert {
+    pub kind: AlertKind,
+    pub url: Option<String>,
+    pub secret_env: Option<String>,
+    pub secret_file: Option<PathBuf>,
+    pub server: Option<String>,
+    pub port: Option<u16>,
+    pub from: Option<String>,
+    #[serde(default)]
+    pub to: Option<Receivers>,
+    pub username: Option<String>,
+    pub password_env: Option<String>,
+    pub password_file: Option<PathBuf>,
+    pub tls: Option<Tls>,
+}
+
+#[derive(Deserialize, Clone, std::marker::Copy, PartialEq)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum AlertKind {
+    Webhook,
+    Slack,
+    Smtp,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub(super) enum Receivers {
+    One(String),
+    Many(Vec<String>),
+}

@@ -1,0 +1,40 @@
+//! `[servers.NAME]`: the MCP servers behind Custody.
+
+use super::{Mode, Secret};
+use std::{collections::BTreeMap, path::PathBuf};
+
+/// One MCP server.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Server {
+    /// How it is reached.
+    pub upstream: Upstream,
+    /// Whether policy denials hold for it.
+    pub mode: Mode,
+    /// Tools known to change nothing: the ones a read-only role may call.
+    pub reads: Vec<String>,
+    /// Whether the server's own `readOnlyHint` is believed. A compromised server would lie.
+    pub trust_annotations: bool,
+}
+
+/// How a server is reached.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Upstream {
+    /// A program that speaks over its pipes.
+    Stdio {
+        /// The program.
+        command: String,
+        /// Its arguments.
+        args: Vec<String>,
+        /// Added to its environment.
+        env: BTreeMap<String, Secret>,
+        /// Its directory. `None`: the daemon's home, or under `custody stdio` the client's directory.
+        cwd: Option<PathBuf>,
+    },
+    /// A Streamable HTTP endpoint.
+    Http {
+        /// `http` or `https`.
+        url: String,
+        /// Sent with each request; the upstream credential belongs here.
+        headers: BTreeMap<String, Secret>,
+    },
+}

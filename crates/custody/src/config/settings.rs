@@ -1,0 +1,156 @@
+//! Ledger, limits, sessions, rules, policies and containment.
+
+use super::Mode;
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+/// What a record survives before its message is forwarded (promise 1).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Durability {
+    /// The death of the process at any instant; a power cut but for the last sync interval.
+    #[default]
+    Default,
+    /// Both.
+    Strict,
+}
+
+/// `[ledger]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ledger {
+    /// What a record survives.
+    pub durability: Durability,
+    /// Milliseconds between syncs.
+    pub sync_ms: u64,
+    /// Milliseconds between checkpoints, when something was appended.
+    pub checkpoint_ms: u64,
+    /// Days for which the daemon can open what it sealed.
+    pub daemon_key_days: u32,
+    /// Where signed checkpoints go, off this ledger.
+    pub copies: Vec<LedgerCopy>,
+}
+
+/// `[[ledger.copies]]`: a place that checkpoints are sent to (promise 2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LedgerCopy {
+    /// Appended to a file, best on another disk.
+    File {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Posted to an address.
+    Webhook {
+        /// `http` or `https`.
+        url: String,
+    },
+}
+
+/// `[limits]`: what one agent may ask for at most.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Bytes of one frame.
+    pub frame_bytes: usize,
+    /// Nesting of one frame.
+    pub depth: usize,
+    /// Milliseconds for which a call is held before it is denied.
+    pub held_ms: u64,
+    /// Calls that wait for a server at one time.
+    pub concurrent_calls: usize,
+}
+
+/// `[sessions]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sessions {
+    /// Minutes without a message after which a session ends.
+    pub idle_minutes: u64,
+}
+
+/// `[rules]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// Directory of rule files; one with the name of a shipped rule replaces it. `None`: the shipped rules.
+    pub dir: Option<PathBuf>,
+    /// Per rule id, where it differs from the rule's own.
+    pub modes: BTreeMap<String, Mode>,
+}
+
+/// `[policies]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Policies {
+    /// Directory of `.cedar` files. `None`: only what the roles say.
+    pub dir: Option<PathBuf>,
+}
+
+/// What Custody may do without being told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Automatic {
+    /// Freeze the scopes of a P1.
+    Freeze,
+    /// Preserve what exists only while the session lives.
+    Snapshot,
+    /// Tell people.
+    Alert,
+    /// End the session, after its snapshot.
+    Terminate,
+}
+
+/// `[containment]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Containment {
+    /// In any order; Custody's own order is freeze, snapshot, terminate, alert.
+    pub automatic: Vec<Automatic>,
+}
+
+impl Ledger {
+    /// `sync_ms`.
+    pub fn sync(&self) -> Duration {
+        Duration::from_millis(self.sync_ms)
+    }
+
+    /// `checkpoint_ms`.
+    pub fn checkpoint(&self) -> Duration {
+        Duration::from_millis(self.checkpoint_ms)
+    }
+}
+
+impl Limits {
+    /// `held_ms`.
+    pub fn held(&self) -> Duration {
+        Duration::from_millis(self.held_ms)
+    }
+}
+
+impl Sessions {
+    /// `idle_minutes`.
+    pub fn idle(&self) -> Duration {
+        Duration::from_secs(self.idle_minutes * 60)
+    }
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Ledger { durability: Durability::Default, sync_ms: 100, checkpoint_ms: 1_000, daemon_key_days: 30, copies: Vec::new() }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { frame_bytes: 32 << 20, depth: 128, held_ms: 30_000, concurrent_calls: 4_096 }
+    }
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Sessions { idle_minutes: 30 }
+    }
+}
+
+impl Default for Containment {
+    fn default() -> Self {
+        Containment { automatic: vec![Automatic::Freeze, Automatic::Snapshot, Automatic::Alert] }
+    }
+}
