@@ -1,2 +1,59 @@
-//! Development tasks.
-fn main() {}
+//! Development tasks: `cargo xtask test`, `ci`, `bench`, `peers`.
+
+mod bench;
+mod checks;
+mod peers;
+mod step;
+mod test;
+mod tools;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Custody's development tasks.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install the test peers if needed, then run every test.
+    ///
+    /// What follows goes to the test runner: `cargo xtask test -p custody-tlog`, `cargo xtask test peers`.
+    Test {
+        /// Filters and options for `cargo nextest run`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        runner: Vec<String>,
+    },
+    /// Everything that must hold before a merge: fmt, clippy, deny, docs, then all tests.
+    Ci,
+    /// Run the benchmarks, or only those named: `cargo xtask bench ledger`.
+    Bench {
+        /// Names of bench targets. None means all.
+        names: Vec<String>,
+    },
+    /// Install the pinned MCP servers and clients that the tests talk to, and say where they are.
+    Peers,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().task {
+        Task::Test { runner } => test::run(&runner),
+        Task::Ci => checks::run().and_then(|()| test::run(&[])),
+        Task::Bench { names } => bench::run(&names),
+        Task::Peers => peers::install().map(|folder| println!("{}", folder.display())),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        // A command that failed has spoken for itself, and its closing lines stay the last ones.
+        Err(step::Failure::Command { code }) => ExitCode::from(code),
+        Err(step::Failure::Said(report)) => {
+            eprintln!("{report:?}");
+            ExitCode::FAILURE
+        }
+    }
+}
