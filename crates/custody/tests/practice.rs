@@ -1,5 +1,7 @@
 //! The practice server, driven by the `rmcp` client.
 
+#![allow(clippy::unwrap_used)]
+
 use custody::practice::{self, LoggedCall, read_log};
 use rmcp::{
     RoleClient, ServiceExt,
