@@ -15,6 +15,7 @@ mod listeners;
 mod mask;
 mod mcp_json;
 mod people;
+mod policy_source;
 mod raw;
 mod secret;
 mod servers;

@@ -163,3 +163,13 @@ proptest::proptest! {
         let _ = mcp_json::parse(&format!("{{\"mcpServers\":{{\"é\":\"{text}"), "x", Path::new("/"), &no_env).map_err(|e| report(&e));
     }
 }
+
+#[test]
+fn the_short_form_reaches_the_engine() {
+    let text = include_str!("tests/whole.toml")
+        .replace("[rules]", "[[roles.analyst.arguments]]\ntool = \"practice/read_file\"\nargument = \"path\"\nmax_length = 9\n[rules]");
+    let config = parse(&text).unwrap();
+    let source = config.policy_source(vec![]);
+    insta::assert_debug_snapshot!(source);
+    assert!(custody_engine::policy::Policies::compile(&source).is_ok(), "every id is unique");
+}
