@@ -4,44 +4,21 @@ use super::{Clients, Home};
 use serde::{Deserialize, Serialize};
 use std::os::unix::fs::MetadataExt as _;
 
-/// How far Custody's own files are out of the agents' reach.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Grade {
-    /// The daemon runs under the user's own account: an agent with a shell could tamper with the home.
-    #[default]
-    Observe,
-    /// The daemon has its own account, and agents and their users have only the agents' listener.
-    Enforcing,
-}
+pub use crate::config::Grade;
 
-impl Grade {
-    /// Mode of the home directory. In the enforcing grade others may pass through to the socket in `run`, and read nothing.
-    pub(super) fn directory_mode(self) -> u32 {
-        match self {
-            Grade::Observe => 0o700,
-            Grade::Enforcing => 0o711,
-        }
+/// Mode of the home directory. In the enforcing grade others may pass through to the socket in `run`, and read nothing.
+pub(super) fn directory_mode(grade: Grade) -> u32 {
+    match grade {
+        Grade::Observe => 0o700,
+        Grade::Enforcing => 0o711,
     }
 }
 
-impl std::fmt::Display for Grade {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Grade::Observe => "observe",
-            Grade::Enforcing => "enforcing",
-        })
-    }
-}
-
-impl std::str::FromStr for Grade {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "observe" => Ok(Grade::Observe),
-            "enforcing" => Ok(Grade::Enforcing),
-            other => Err(format!("`{other}` is no grade (expected `observe` or `enforcing`)")),
-        }
+/// The grade as `custody.toml` writes it.
+pub(super) fn grade_name(grade: Grade) -> &'static str {
+    match grade {
+        Grade::Observe => "observe",
+        Grade::Enforcing => "enforcing",
     }
 }
 

@@ -3,8 +3,10 @@
 use super::{
     Clients, Grade, NoteKey, OperatorCredential, Operators, Secret,
     files::{make_private_directory, parent, sync_directory, write_private_new},
+    grade::{directory_mode, grade_name},
     operators::{OperatorError, read_bounded},
 };
+use crate::config::Config;
 use age::secrecy::ExposeSecret as _;
 use custody_model::OperatorName;
 use rustix::io::Errno;
@@ -210,7 +212,7 @@ impl Home {
             (self.evidence(), 0o700),
             (self.root.join("rules"), 0o700),
             (self.root.join("policies"), 0o700),
-            (self.run(), options.grade.directory_mode()),
+            (self.run(), directory_mode(options.grade)),
         ] {
             make_private_directory(&path, mode).map_err(io(&path))?;
         }
@@ -232,7 +234,7 @@ impl Home {
         }
         Clients::create(&self.clients()).map_err(io(&self.clients()))?;
         credential.write_new(&self.operator_key()).map_err(io(&self.operator_key()))?;
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(options.grade.directory_mode());
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(directory_mode(options.grade));
         std::fs::set_permissions(&self.root, mode).map_err(io(&self.root))?;
         sync_directory(&self.root).map_err(io(&self.root))?;
         Ok((credential, origin, signer.verifier))
@@ -357,18 +359,23 @@ fn line(text: &str) -> Vec<u8> {
     format!("{text}\n").into_bytes()
 }
 
+/// The commented template, with the options in it.
 fn config_text(options: &InitOptions) -> String {
-    let InitOptions { grade, agents, operators, .. } = options;
-    format!(
-        "# Custody's configuration. Everything has a default; `custody status` says what is in force.\n\
-         version = 1\n\
-         # observe: the daemon runs under your own account. enforcing: it has an account of its own.\n\
-         grade = \"{grade}\"\n\
-         \n\
-         [agents]\n\
-         listen = \"{agents}\"\n\
-         \n\
-         [operators]\n\
-         listen = \"{operators}\"\n"
-    )
+    let mut document: toml_edit::DocumentMut = Config::template().parse().expect("the template is TOML");
+    let mut set = |table: &str, key: &str, text: String| {
+        let item = if table.is_empty() { &mut document[key] } else { &mut document[table][key] };
+        match item.as_value_mut() {
+            // The comment behind the value stays.
+            Some(value) => {
+                let decor = value.decor().clone();
+                *value = text.into();
+                *value.decor_mut() = decor;
+            }
+            None => *item = toml_edit::value(text),
+        }
+    };
+    set("", "grade", grade_name(options.grade).into());
+    set("agents", "listen", options.agents.to_string());
+    set("operators", "listen", options.operators.to_string());
+    document.to_string()
 }
