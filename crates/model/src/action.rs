@@ -23,6 +23,9 @@ pub struct Step {
     pub reason: String,
     /// Whether the world allows an undo (C10).
     pub undoable: bool,
+    /// For an undo: the action it takes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undoes: Option<ActionId>,
 }
 
 /// What a step did.

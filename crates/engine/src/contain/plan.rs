@@ -41,10 +41,10 @@ pub fn freeze_step(
     by: OperatorName,
     reason: String,
 ) -> Step {
-    Step { id, case, verb: ActionName::from("freeze_scope"), scopes, session, by, reason, undoable: true }
+    Step { id, case, verb: ActionName::from("freeze_scope"), scopes, session, by, reason, undoable: true, undoes: None }
 }
 
-/// The undo of a freeze. Its reason names the action undone.
+/// The undo of a freeze.
 pub fn thaw_step(id: ActionId, freeze: &Step, by: OperatorName, reason: String) -> Step {
     Step {
         id,
@@ -55,6 +55,7 @@ pub fn thaw_step(id: ActionId, freeze: &Step, by: OperatorName, reason: String) 
         by,
         reason,
         undoable: false,
+        undoes: Some(freeze.id),
     }
 }
 
@@ -69,6 +70,7 @@ pub fn automatic_steps(input: &PlanInput<'_>, mut fresh: impl FnMut() -> ActionI
         by: OperatorName::from("custody"),
         reason: input.reason.to_owned(),
         undoable,
+        undoes: None,
     };
     let confirmed = input.disposition == Disposition::Confirmed;
     let suspended = confirmed || input.disposition == Disposition::Suspicious;

@@ -1,1 +1,384 @@
 //! Sessions, findings, cases and actions as tables; a projection of the ledger.
+//!
+//! Applying the same ledger always gives the same tables, at once or in pieces. What is erased in the ledger is
+//! erased here by applying it anew: rows come from what can still be opened.
+
+mod apply;
+mod rows;
+
+pub use rows::*;
+
+#[cfg(test)]
+mod tests;
+
+use custody_model::*;
+use jiff::Timestamp;
+use sqlx::{
+    Row, SqlitePool,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous},
+};
+use std::{path::Path, str::FromStr};
+
+/// Why the projection cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ProjectionError {
+    /// SQLite says no.
+    #[error("the database: {0}")]
+    Database(#[from] sqlx::Error),
+    /// The schema cannot be brought up to date.
+    #[error("the schema: {0}")]
+    Schema(#[from] sqlx::migrate::MigrateError),
+    /// A row is not what this code wrote.
+    #[error("table {table} has a row that cannot be read: {why}")]
+    BadRow {
+        /// Which table.
+        table: &'static str,
+        /// Why.
+        why: String,
+    },
+    /// Entries were handed over with a gap.
+    #[error("leaf {found} was handed over where leaf {expected} is next")]
+    Gap {
+        /// The next leaf.
+        expected: u64,
+        /// What came.
+        found: u64,
+    },
+}
+
+type Result<T> = std::result::Result<T, ProjectionError>;
+
+/// The tables. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Projection {
+    pool: SqlitePool,
+}
+
+impl Projection {
+    /// Opens or makes the database.
+    ///
+    /// # Errors
+    /// [`ProjectionError`].
+    pub async fn open(path: &Path) -> Result<Self> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Normal);
+        let pool = SqlitePoolOptions::new().max_connections(4).connect_with(options).await?;
+        sqlx::migrate!("./migrations").run(&pool).await?;
+        Ok(Projection { pool })
+    }
+
+    /// Leaves applied so far: the next one to apply has this number.
+    ///
+    /// # Errors
+    /// [`ProjectionError`], as for every query below.
+    pub async fn applied(&self) -> Result<u64> {
+        let leaves: i64 = sqlx::query_scalar("SELECT leaves FROM applied").fetch_one(&self.pool).await?;
+        Ok(leaves.cast_unsigned())
+    }
+
+    /// Sessions, latest first; `limit` at most.
+    pub async fn sessions(&self, limit: u32) -> Result<Vec<SessionRow>> {
+        let rows = sqlx::query("SELECT * FROM sessions ORDER BY started DESC, id DESC LIMIT ?").bind(limit).fetch_all(&self.pool).await?;
+        rows.iter().map(session_row).collect()
+    }
+
+    /// One session.
+    pub async fn session(&self, id: SessionId) -> Result<Option<SessionRow>> {
+        let row = sqlx::query("SELECT * FROM sessions WHERE id = ?").bind(id.to_string()).fetch_optional(&self.pool).await?;
+        row.as_ref().map(session_row).transpose()
+    }
+
+    /// Ids of sessions that begin with this text; two at most.
+    pub async fn sessions_like(&self, prefix: &str) -> Result<Vec<SessionId>> {
+        self.ids("SELECT id FROM sessions WHERE substr(id, 1, length(?1)) = ?1 LIMIT 2", prefix, "sessions").await
+    }
+
+    /// Ids of cases that begin with this text; two at most.
+    pub async fn cases_like(&self, prefix: &str) -> Result<Vec<CaseId>> {
+        self.ids("SELECT id FROM cases WHERE substr(id, 1, length(?1)) = ?1 LIMIT 2", prefix, "cases").await
+    }
+
+    /// Ids of actions that begin with this text; two at most.
+    pub async fn actions_like(&self, prefix: &str) -> Result<Vec<ActionId>> {
+        self.ids("SELECT id FROM actions WHERE substr(id, 1, length(?1)) = ?1 LIMIT 2", prefix, "actions").await
+    }
+
+    async fn ids<T: FromStr<Err: ToString>>(&self, query: &'static str, prefix: &str, table: &'static str) -> Result<Vec<T>> {
+        let found: Vec<String> = sqlx::query_scalar(query).bind(prefix).fetch_all(&self.pool).await?;
+        found.iter().map(|id| id.parse().map_err(|why: T::Err| bad(table, why))).collect()
+    }
+
+    /// Every entry of a session, in leaf order.
+    pub async fn leaves_of(&self, session: SessionId) -> Result<Vec<LeafIndex>> {
+        let leaves: Vec<i64> = sqlx::query_scalar("SELECT leaf FROM leaves WHERE session = ? ORDER BY leaf")
+            .bind(session.to_string())
+            .fetch_all(&self.pool)
+            .await?;
+        Ok(leaves.into_iter().map(|leaf| LeafIndex(leaf.cast_unsigned())).collect())
+    }
+
+    /// Tool calls of a session, in leaf order.
+    pub async fn calls_of(&self, session: SessionId) -> Result<Vec<CallRow>> {
+        let rows =
+            sqlx::query("SELECT * FROM calls WHERE session = ? ORDER BY leaf").bind(session.to_string()).fetch_all(&self.pool).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(CallRow {
+                    leaf: leaf(row, "leaf")?,
+                    session,
+                    server: ServerName(row.try_get("server")?),
+                    tool: row.try_get("tool")?,
+                    outcome: word(row.try_get("outcome")?, "calls")?,
+                    reason: row.try_get("reason")?,
+                    at: time(row, "at", "calls")?,
+                    answered: row.try_get::<Option<i64>, _>("answered")?.map(|l| LeafIndex(l.cast_unsigned())),
+                })
+            })
+            .collect()
+    }
+
+    /// Findings of a session, in leaf order.
+    pub async fn findings_of_session(&self, session: SessionId) -> Result<Vec<FindingRow>> {
+        let rows =
+            sqlx::query("SELECT * FROM findings WHERE session = ? ORDER BY leaf").bind(session.to_string()).fetch_all(&self.pool).await?;
+        rows.iter().map(finding_row).collect()
+    }
+
+    /// Findings of a case, in leaf order.
+    pub async fn findings_of_case(&self, case: CaseId) -> Result<Vec<FindingRow>> {
+        let rows =
+            sqlx::query("SELECT * FROM findings WHERE case_id = ? ORDER BY leaf").bind(case.to_string()).fetch_all(&self.pool).await?;
+        rows.iter().map(finding_row).collect()
+    }
+
+    /// All findings, in leaf order.
+    pub async fn findings(&self) -> Result<Vec<FindingRow>> {
+        let rows = sqlx::query("SELECT * FROM findings ORDER BY leaf").fetch_all(&self.pool).await?;
+        rows.iter().map(finding_row).collect()
+    }
+
+    /// Cases in the order in which they were opened.
+    pub async fn cases(&self) -> Result<Vec<CaseRow>> {
+        let rows = sqlx::query("SELECT * FROM cases ORDER BY id").fetch_all(&self.pool).await?;
+        rows.iter().map(case_row).collect()
+    }
+
+    /// One case.
+    pub async fn case(&self, id: CaseId) -> Result<Option<CaseRow>> {
+        let row = sqlx::query("SELECT * FROM cases WHERE id = ?").bind(id.to_string()).fetch_optional(&self.pool).await?;
+        row.as_ref().map(case_row).transpose()
+    }
+
+    /// Actions of a case, in leaf order: those that name it, and the freeze in the decision itself, which came before
+    /// there was a case, by its session.
+    pub async fn actions_of(&self, case: CaseId) -> Result<Vec<ActionRow>> {
+        let Some(row) = self.case(case).await? else { return Ok(Vec::new()) };
+        let rows = sqlx::query("SELECT * FROM actions ORDER BY leaf").fetch_all(&self.pool).await?;
+        let actions: Vec<ActionRow> = rows.iter().map(action_row).collect::<Result<_>>()?;
+        let belongs =
+            |a: &ActionRow| a.case == Some(case) || (a.case.is_none() && a.session.is_some_and(|s| row.case.sessions.contains(&s)));
+        Ok(actions.into_iter().filter(belongs).collect())
+    }
+
+    /// One action.
+    pub async fn action(&self, id: ActionId) -> Result<Option<ActionRow>> {
+        let row = sqlx::query("SELECT * FROM actions WHERE id = ?").bind(id.to_string()).fetch_optional(&self.pool).await?;
+        row.as_ref().map(action_row).transpose()
+    }
+
+    /// Freezes in force.
+    pub async fn active_freezes(&self) -> Result<Vec<FreezeRow>> {
+        let rows = sqlx::query("SELECT * FROM freezes ORDER BY leaf").fetch_all(&self.pool).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(FreezeRow { action: parsed(row.try_get("action")?, "freezes")?, scopes: json(row.try_get("scopes")?, "freezes")? })
+            })
+            .collect()
+    }
+
+    /// Alerts of a case, in leaf order.
+    pub async fn alerts_of(&self, case: CaseId) -> Result<Vec<AlertRecord>> {
+        let found: Vec<String> = sqlx::query_scalar("SELECT record FROM alerts WHERE case_id = ? AND record IS NOT NULL ORDER BY leaf")
+            .bind(case.to_string())
+            .fetch_all(&self.pool)
+            .await?;
+        found.into_iter().map(|text| json(text, "alerts")).collect()
+    }
+
+    /// Evidence that was exported for a case, in leaf order.
+    pub async fn evidence_of(&self, case: CaseId) -> Result<Vec<EvidenceRow>> {
+        let rows =
+            sqlx::query("SELECT * FROM evidence WHERE case_id = ? ORDER BY leaf").bind(case.to_string()).fetch_all(&self.pool).await?;
+        rows.iter()
+            .map(|row| {
+                let detail: Option<String> = row.try_get("detail")?;
+                Ok(EvidenceRow {
+                    leaf: leaf(row, "leaf")?,
+                    case,
+                    at: time(row, "at", "evidence")?,
+                    digest: parsed(row.try_get("digest")?, "evidence")?,
+                    detail: detail.map(|d| json(d, "evidence")).transpose()?,
+                })
+            })
+            .collect()
+    }
+
+    /// What each server has listed, as last seen.
+    pub async fn manifests(&self) -> Result<Vec<ManifestRow>> {
+        let rows = sqlx::query("SELECT * FROM manifests ORDER BY server, listing, name").fetch_all(&self.pool).await?;
+        let mut manifests: Vec<ManifestRow> = Vec::new();
+        for row in &rows {
+            let (server, listing): (String, String) = (row.try_get("server")?, row.try_get("listing")?);
+            let definition = (row.try_get("name")?, parsed(row.try_get("digest")?, "manifests")?);
+            match manifests.last_mut().filter(|m| m.server.0 == server && m.listing == listing) {
+                Some(manifest) => manifest.definitions.push(definition),
+                None => manifests.push(ManifestRow { server: ServerName(server), listing, definitions: vec![definition] }),
+            }
+        }
+        Ok(manifests)
+    }
+
+    /// When a server's definitions last differed from those seen before; `None`: never.
+    pub async fn last_manifest_change(&self, server: Option<&ServerName>) -> Result<Option<Timestamp>> {
+        let Some(server) = server else { return Ok(None) };
+        let found: Option<String> = sqlx::query_scalar("SELECT at FROM manifest_changes WHERE server = ? ORDER BY leaf DESC LIMIT 1")
+            .bind(server.as_str())
+            .fetch_optional(&self.pool)
+            .await?;
+        found.map(|at| parsed(at, "manifest_changes")).transpose()
+    }
+
+    /// When a principal's first session began.
+    pub async fn principal_first_seen(&self, principal: &PrincipalName) -> Result<Option<Timestamp>> {
+        let found: Option<String> = sqlx::query_scalar("SELECT first_seen FROM principals WHERE name = ?")
+            .bind(principal.as_str())
+            .fetch_optional(&self.pool)
+            .await?;
+        found.map(|at| parsed(at, "principals")).transpose()
+    }
+
+    /// Every row of every table, sorted: the same for the same ledger, however it was applied.
+    pub async fn dump(&self) -> Result<String> {
+        const TABLES: &[(&str, &str)] = &[
+            ("applied", "SELECT json_array(leaves) FROM applied"),
+            (
+                "sessions",
+                "SELECT json_array(id, principal, role, task, assurance, source, allowlist, started, last, ended, why, messages, calls, denied, findings) FROM sessions ORDER BY id",
+            ),
+            ("leaves", "SELECT json_array(session, leaf) FROM leaves ORDER BY session, leaf"),
+            ("calls", "SELECT json_array(leaf, session, server, tool, outcome, reason, at, answered) FROM calls ORDER BY leaf"),
+            (
+                "findings",
+                "SELECT json_array(id, leaf, session, at, rule, priority, requirement, finding, triage, disposition, case_id) FROM findings ORDER BY id",
+            ),
+            ("cases", "SELECT json_array(id, leaf, body) FROM cases ORDER BY id"),
+            ("actions", "SELECT json_array(id, leaf, at, verb, case_id, session, step, receipt) FROM actions ORDER BY id"),
+            ("freezes", "SELECT json_array(action, leaf, scopes) FROM freezes ORDER BY action"),
+            ("alerts", "SELECT json_array(leaf, case_id, record) FROM alerts ORDER BY leaf"),
+            ("evidence", "SELECT json_array(leaf, case_id, at, digest, detail) FROM evidence ORDER BY leaf"),
+            ("manifests", "SELECT json_array(server, listing, name, digest) FROM manifests ORDER BY server, listing, name"),
+            ("manifest_changes", "SELECT json_array(leaf, server, listing, at, changed) FROM manifest_changes ORDER BY leaf"),
+            ("principals", "SELECT json_array(name, first_seen) FROM principals ORDER BY name"),
+        ];
+        let mut dump = String::new();
+        for (table, query) in TABLES {
+            let rows: Vec<String> = sqlx::query_scalar(*query).fetch_all(&self.pool).await?;
+            for row in rows {
+                dump.push_str(table);
+                dump.push(' ');
+                dump.push_str(&row);
+                dump.push('\n');
+            }
+        }
+        Ok(dump)
+    }
+}
+
+fn bad(table: &'static str, why: impl ToString) -> ProjectionError {
+    ProjectionError::BadRow { table, why: why.to_string() }
+}
+
+fn parsed<T: FromStr<Err: ToString>>(text: String, table: &'static str) -> Result<T> {
+    text.parse().map_err(|why: T::Err| bad(table, why))
+}
+
+fn json<T: serde::de::DeserializeOwned>(text: String, table: &'static str) -> Result<T> {
+    serde_json::from_str(&text).map_err(|why| bad(table, why))
+}
+
+/// A value that serialises as one word.
+fn word<T: serde::de::DeserializeOwned>(text: String, table: &'static str) -> Result<T> {
+    serde_json::from_value(serde_json::Value::String(text)).map_err(|why| bad(table, why))
+}
+
+fn leaf(row: &SqliteRow, column: &str) -> Result<LeafIndex> {
+    Ok(LeafIndex(row.try_get::<i64, _>(column)?.cast_unsigned()))
+}
+
+fn time(row: &SqliteRow, column: &str, table: &'static str) -> Result<Timestamp> {
+    parsed(row.try_get(column)?, table)
+}
+
+fn session_row(row: &SqliteRow) -> Result<SessionRow> {
+    let count = |column: &str| -> Result<u64> { Ok(row.try_get::<i64, _>(column)?.cast_unsigned()) };
+    let allowlist: Option<String> = row.try_get("allowlist")?;
+    let ended: Option<String> = row.try_get("ended")?;
+    Ok(SessionRow {
+        id: parsed(row.try_get("id")?, "sessions")?,
+        principal: row.try_get::<Option<String>, _>("principal")?.map(PrincipalName),
+        role: row.try_get::<Option<String>, _>("role")?.map(RoleName),
+        task: row.try_get::<Option<String>, _>("task")?.map(TaskName),
+        assurance: row.try_get::<Option<String>, _>("assurance")?.map(|a| word(a, "sessions")).transpose()?,
+        source: row.try_get("source")?,
+        allowlist: allowlist.map(|a| json(a, "sessions")).transpose()?,
+        started: time(row, "started", "sessions")?,
+        last: time(row, "last", "sessions")?,
+        ended: ended.map(|e| parsed(e, "sessions")).transpose()?,
+        why: row.try_get("why")?,
+        messages: count("messages")?,
+        calls: count("calls")?,
+        denied: count("denied")?,
+        findings: count("findings")?,
+    })
+}
+
+fn finding_row(row: &SqliteRow) -> Result<FindingRow> {
+    let finding: Option<String> = row.try_get("finding")?;
+    let triage: Option<String> = row.try_get("triage")?;
+    let finding: Option<Finding> = finding.map(|f| json(f, "findings")).transpose()?;
+    Ok(FindingRow {
+        id: parsed(row.try_get("id")?, "findings")?,
+        leaf: leaf(row, "leaf")?,
+        session: row.try_get::<Option<String>, _>("session")?.map(|s| parsed(s, "findings")).transpose()?,
+        at: time(row, "at", "findings")?,
+        rule: RuleId(row.try_get("rule")?),
+        priority: word(row.try_get("priority")?, "findings")?,
+        family: finding.as_ref().map(|f| f.family),
+        requirement: row.try_get("requirement")?,
+        finding,
+        triage: triage.map(|t| json(t, "findings")).transpose()?,
+        case: row.try_get::<Option<String>, _>("case_id")?.map(|c| parsed(c, "findings")).transpose()?,
+    })
+}
+
+fn case_row(row: &SqliteRow) -> Result<CaseRow> {
+    Ok(CaseRow { leaf: leaf(row, "leaf")?, case: json(row.try_get("body")?, "cases")? })
+}
+
+fn action_row(row: &SqliteRow) -> Result<ActionRow> {
+    let step: Option<String> = row.try_get("step")?;
+    let receipt: Option<String> = row.try_get("receipt")?;
+    Ok(ActionRow {
+        id: parsed(row.try_get("id")?, "actions")?,
+        leaf: leaf(row, "leaf")?,
+        at: time(row, "at", "actions")?,
+        verb: ActionName(row.try_get("verb")?),
+        case: row.try_get::<Option<String>, _>("case_id")?.map(|c| parsed(c, "actions")).transpose()?,
+        session: row.try_get::<Option<String>, _>("session")?.map(|s| parsed(s, "actions")).transpose()?,
+        step: step.map(|s| json(s, "actions")).transpose()?,
+        receipt: receipt.map(|r| json(r, "actions")).transpose()?,
+    })
+}

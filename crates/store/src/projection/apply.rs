@@ -1,0 +1,262 @@
+//! From entries to rows, in leaf order, in one transaction a batch.
+
+use super::{Projection, ProjectionError, Result};
+use custody_model::*;
+use serde_json::Value;
+use sqlx::{Sqlite, SqliteConnection, Transaction, query};
+
+impl Projection {
+    /// Applies entries. Those applied before are skipped; a gap is an error.
+    ///
+    /// # Errors
+    /// [`ProjectionError`]; then nothing of the batch is applied.
+    pub async fn apply_many(&self, entries: &[OpenEntry]) -> Result<()> {
+        let mut transaction: Transaction<'_, Sqlite> = self.pool.begin().await?;
+        let applied: i64 = sqlx::query_scalar("SELECT leaves FROM applied").fetch_one(&mut *transaction).await?;
+        let mut next = applied.cast_unsigned();
+        for open in entries {
+            if open.leaf.0 < next {
+                continue;
+            }
+            if open.leaf.0 > next {
+                return Err(ProjectionError::Gap { expected: next, found: open.leaf.0 });
+            }
+            apply(&mut transaction, open).await?;
+            next += 1;
+        }
+        query("UPDATE applied SET leaves = ?").bind(next.cast_signed()).execute(&mut *transaction).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+}
+
+async fn apply(db: &mut SqliteConnection, open: &OpenEntry) -> Result<()> {
+    let entry = &open.entry;
+    let at = entry.at.to_string();
+    let leaf = open.leaf.0.cast_signed();
+    let session = entry.session.map(|s| s.to_string());
+    if let Some(session) = &session {
+        query("INSERT OR IGNORE INTO leaves VALUES (?, ?)").bind(session).bind(leaf).execute(&mut *db).await?;
+        query("INSERT OR IGNORE INTO sessions (id, started, last) VALUES (?, ?, ?)")
+            .bind(session)
+            .bind(&at)
+            .bind(&at)
+            .execute(&mut *db)
+            .await?;
+    }
+    match &entry.event {
+        Event::SessionStarted => {
+            let Some(detail) = detail::<SessionDetail>(open) else { return Ok(()) };
+            let identity = &detail.identity;
+            query("UPDATE sessions SET principal = ?, role = ?, task = ?, assurance = ?, source = ?, allowlist = ? WHERE id = ?")
+                .bind(identity.principal.as_str())
+                .bind(identity.role.as_ref().map(RoleName::as_str))
+                .bind(identity.task.as_ref().map(TaskName::as_str))
+                .bind(word(&identity.assurance))
+                .bind(&detail.source)
+                .bind(detail.allowlist.as_ref().map(|a| text(a)))
+                .bind(&session)
+                .execute(&mut *db)
+                .await?;
+            query("INSERT OR IGNORE INTO principals VALUES (?, ?)").bind(identity.principal.as_str()).bind(&at).execute(&mut *db).await?;
+        }
+        Event::SessionEnded { why } => {
+            query("UPDATE sessions SET ended = ?, why = ? WHERE id = ?").bind(&at).bind(why).bind(&session).execute(&mut *db).await?;
+        }
+        Event::Message(message) => apply_message(db, open, message).await?,
+        Event::ManifestSeen { server, listing, definitions, changed, .. } => {
+            let known: i64 = sqlx::query_scalar("SELECT count(*) FROM manifests WHERE server = ? AND listing = ?")
+                .bind(server.as_str())
+                .bind(listing)
+                .fetch_one(&mut *db)
+                .await?;
+            if known > 0 && !changed.is_empty() {
+                query("INSERT OR REPLACE INTO manifest_changes VALUES (?, ?, ?, ?, ?)")
+                    .bind(leaf)
+                    .bind(server.as_str())
+                    .bind(listing)
+                    .bind(&at)
+                    .bind(text(changed))
+                    .execute(&mut *db)
+                    .await?;
+            }
+            for (name, digest) in definitions {
+                query("INSERT OR REPLACE INTO manifests VALUES (?, ?, ?, ?)")
+                    .bind(server.as_str())
+                    .bind(listing)
+                    .bind(name)
+                    .bind(digest.to_string())
+                    .execute(&mut *db)
+                    .await?;
+            }
+        }
+        Event::FindingRaised { finding, rule, priority, requirement, .. } => {
+            query("INSERT OR IGNORE INTO findings (id, leaf, session, at, rule, priority, requirement, finding) VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
+                .bind(finding.to_string())
+                .bind(leaf)
+                .bind(&session)
+                .bind(&at)
+                .bind(rule.as_str())
+                .bind(word(priority))
+                .bind(requirement)
+                .bind(open.detail.as_ref().map(Value::to_string))
+                .execute(&mut *db)
+                .await?;
+            query("UPDATE sessions SET findings = findings + 1 WHERE id = ?").bind(&session).execute(&mut *db).await?;
+        }
+        Event::Triaged { finding, disposition, case } => {
+            query("UPDATE findings SET triage = ?, disposition = ?, case_id = ? WHERE id = ?")
+                .bind(open.detail.as_ref().map(Value::to_string))
+                .bind(word(disposition))
+                .bind(case.map(|c| c.to_string()))
+                .bind(finding.to_string())
+                .execute(&mut *db)
+                .await?;
+        }
+        Event::CaseUpdated { case, .. } => {
+            if let Some(detail) = &open.detail {
+                query("INSERT OR REPLACE INTO cases VALUES (?, ?, ?)")
+                    .bind(case.to_string())
+                    .bind(leaf)
+                    .bind(detail.to_string())
+                    .execute(&mut *db)
+                    .await?;
+            }
+        }
+        Event::ActionIntended { action, verb, case } => {
+            query("INSERT OR IGNORE INTO actions (id, leaf, at, verb, case_id, session, step) VALUES (?, ?, ?, ?, ?, ?, ?)")
+                .bind(action.to_string())
+                .bind(leaf)
+                .bind(&at)
+                .bind(verb.as_str())
+                .bind(case.map(|c| c.to_string()))
+                .bind(&session)
+                .bind(open.detail.as_ref().map(Value::to_string))
+                .execute(&mut *db)
+                .await?;
+            // A freeze is in force from its intent on: a crash before the receipt must not thaw it.
+            if let ("freeze_scope", Some(step)) = (verb.as_str(), detail::<Step>(open)) {
+                query("INSERT OR REPLACE INTO freezes VALUES (?, ?, ?)")
+                    .bind(action.to_string())
+                    .bind(leaf)
+                    .bind(text(&step.scopes))
+                    .execute(&mut *db)
+                    .await?;
+            }
+        }
+        Event::ActionDone { action, verb, ok, .. } => {
+            query("UPDATE actions SET receipt = ? WHERE id = ?")
+                .bind(open.detail.as_ref().map(Value::to_string))
+                .bind(action.to_string())
+                .execute(&mut *db)
+                .await?;
+            if verb.as_str() == "unfreeze_scope" && *ok {
+                thaw(db, *action).await?;
+            }
+        }
+        Event::AlertSent { case, .. } => {
+            query("INSERT OR REPLACE INTO alerts VALUES (?, ?, ?)")
+                .bind(leaf)
+                .bind(case.to_string())
+                .bind(open.detail.as_ref().map(Value::to_string))
+                .execute(&mut *db)
+                .await?;
+        }
+        Event::EvidenceExported { case, digest } => {
+            query("INSERT OR REPLACE INTO evidence VALUES (?, ?, ?, ?, ?)")
+                .bind(leaf)
+                .bind(case.to_string())
+                .bind(&at)
+                .bind(digest.to_string())
+                .bind(open.detail.as_ref().map(Value::to_string))
+                .execute(&mut *db)
+                .await?;
+        }
+        Event::LedgerCreated { .. }
+        | Event::DaemonStarted { .. }
+        | Event::DaemonStopped
+        | Event::KeyCreated { .. }
+        | Event::KeyDestroyed { .. }
+        | Event::ConfigLoaded { .. }
+        | Event::SessionLinked { .. }
+        | Event::ContentOpened { .. }
+        | Event::OperatorActed { .. }
+        | Event::AccessRefused { .. } => {}
+    }
+    Ok(())
+}
+
+async fn apply_message(db: &mut SqliteConnection, open: &OpenEntry, message: &Message) -> Result<()> {
+    let at = open.entry.at.to_string();
+    let session = open.entry.session.map(|s| s.to_string());
+    let leaf = open.leaf.0.cast_signed();
+    query("UPDATE sessions SET last = ?, messages = messages + 1 WHERE id = ?").bind(&at).bind(&session).execute(&mut *db).await?;
+    if message.direction == Direction::ToAgent {
+        if let Some(answers) = message.answers {
+            query("UPDATE calls SET answered = ? WHERE leaf = ?").bind(leaf).bind(answers.0.cast_signed()).execute(&mut *db).await?;
+        }
+        return Ok(());
+    }
+    let reason = message.reason.as_ref().map(reason_words);
+    if let (Some(DenyReason::Overtaken), Some(permitted)) = (&message.reason, message.answers) {
+        query("UPDATE calls SET outcome = 'DENIED', reason = 'overtaken' WHERE leaf = ?")
+            .bind(permitted.0.cast_signed())
+            .execute(&mut *db)
+            .await?;
+        return Ok(());
+    }
+    let denied = message.outcome == Outcome::Denied;
+    query("UPDATE sessions SET denied = denied + ? WHERE id = ?").bind(i64::from(denied)).bind(&session).execute(&mut *db).await?;
+    if message.method.as_deref() != Some("tools/call") {
+        return Ok(());
+    }
+    let tool = message.tool.as_ref().map(|t| t.0.clone()).or_else(|| detail::<MessageDetail>(open).and_then(|d| d.tool));
+    query("UPDATE sessions SET calls = calls + 1 WHERE id = ?").bind(&session).execute(&mut *db).await?;
+    query("INSERT OR REPLACE INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, NULL)")
+        .bind(leaf)
+        .bind(&session)
+        .bind(message.server.as_str())
+        .bind(tool)
+        .bind(word(&message.outcome))
+        .bind(reason)
+        .bind(&at)
+        .execute(&mut *db)
+        .await?;
+    Ok(())
+}
+
+/// Ends the freeze that an undo takes back.
+async fn thaw(db: &mut SqliteConnection, undo: ActionId) -> Result<()> {
+    let step: Option<Option<String>> =
+        sqlx::query_scalar("SELECT step FROM actions WHERE id = ?").bind(undo.to_string()).fetch_optional(&mut *db).await?;
+    let undone = step.flatten().and_then(|text| serde_json::from_str::<Step>(&text).ok()).and_then(|step| step.undoes);
+    if let Some(undone) = undone {
+        query("DELETE FROM freezes WHERE action = ?").bind(undone.to_string()).execute(&mut *db).await?;
+    }
+    Ok(())
+}
+
+fn reason_words(reason: &DenyReason) -> String {
+    match reason {
+        DenyReason::Policy(policy) => format!("policy {policy}"),
+        DenyReason::PolicyError(policy) => format!("policy error {policy}"),
+        other => word(other),
+    }
+}
+
+fn detail<T: serde::de::DeserializeOwned>(open: &OpenEntry) -> Option<T> {
+    open.detail.as_ref().and_then(|value| serde_json::from_value(value.clone()).ok())
+}
+
+fn text(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).expect("rows are plain data")
+}
+
+/// The one word that a value serialises as.
+fn word(value: &impl serde::Serialize) -> String {
+    match serde_json::to_value(value).expect("rows are plain data") {
+        Value::String(word) => word,
+        Value::Object(tagged) => tagged.get("reason").and_then(Value::as_str).unwrap_or("other").to_owned(),
+        other => other.to_string(),
+    }
+}
