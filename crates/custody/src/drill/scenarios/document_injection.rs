@@ -25,7 +25,8 @@ fn plan(seed: u64) -> Plan {
     let path = |name: &str| format!("{}/{name}.{extension}", assignment.directory);
 
     let good: Vec<String> = random.shuffled(assignment.names.iter().map(|name| path(name)).collect());
-    let poisoned = path(*random.pick(FOREIGN));
+    let foreign = *random.pick(FOREIGN);
+    let poisoned = path(foreign);
     let payload = wording::payload(random);
     let count = random.between(2, 7);
     let page = random.between(1, count);
