@@ -1,1 +1,321 @@
-//! Sessions grow by links (R9).
+//! Sessions (R9): which messages belong to one agent run, over any number of servers and connections.
+//!
+//! A session is for analysis. What a freeze cuts off are scopes, and [`SessionGraph::scopes`] names all that a session has: so a
+//! wrong split here can never let an agent out, and a wrong join can never be more than a wrong page in a report.
+//!
+//! Invariants: a session has one principal, for ever; equal calls in equal order give equal answers; memory is bounded.
+//!
+//! Deliberately absent: time, randomness and storage. `now` and new ids are inputs; what must outlive a restart is in the ledger
+//! and comes back through [`SessionGraph::restore`].
+
+#[cfg(test)]
+mod tests;
+
+use custody_model::{Assurance, Identity, Link, LinkKind, PrincipalName, Scope, SessionId};
+use jiff::{SignedDuration, Timestamp};
+use std::collections::{BTreeSet, HashMap, VecDeque};
+
+/// When sessions end by themselves, and how many there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionLimits {
+    /// After this long without a message, being the same principal no longer makes it the same session, and a session that nothing
+    /// stronger holds open ends.
+    pub idle: SignedDuration,
+    /// After this long without a message a session ends, whatever holds it open.
+    pub keep: SignedDuration,
+    /// Most open sessions. Beyond, the one that was silent longest ends.
+    pub sessions: usize,
+    /// Most links of one session. Beyond, the oldest that can be missed is forgotten; never a process.
+    pub links: usize,
+}
+
+impl Default for SessionLimits {
+    fn default() -> Self {
+        SessionLimits { idle: SignedDuration::from_mins(30), keep: SignedDuration::from_hours(24), sessions: 10_000, links: 256 }
+    }
+}
+
+/// Why a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndReason {
+    /// Silent too long.
+    Idle,
+    /// Too many sessions; this one was silent longest.
+    Evicted,
+    /// The client ended it.
+    Client,
+    /// Containment ended it.
+    Terminated,
+    /// The daemon stops.
+    Shutdown,
+}
+
+impl EndReason {
+    /// As [`custody_model::Event::SessionEnded`] writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            EndReason::Idle => "idle",
+            EndReason::Evicted => "evicted",
+            EndReason::Client => "client",
+            EndReason::Terminated => "terminated",
+            EndReason::Shutdown => "shutdown",
+        }
+    }
+}
+
+/// To which session a message belongs, and what that changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attribution {
+    /// The session.
+    pub session: SessionId,
+    /// Whether it began with this message.
+    pub started: bool,
+    /// The kind of link that showed it; `None` for a new session.
+    pub by: Option<LinkKind>,
+    /// Links that it did not have before, strongest first.
+    pub added: Vec<Link>,
+    /// Sessions that ended meanwhile. Their entries come before those of this message.
+    pub ended: Vec<(SessionId, EndReason)>,
+}
+
+/// All open sessions and what ties messages to them.
+#[derive(Debug)]
+pub struct SessionGraph {
+    limits: SessionLimits,
+    runs: HashMap<SessionId, Run>,
+    /// A link leads to the session that showed it last. Links of different principals never meet.
+    owners: HashMap<(PrincipalName, Link), SessionId>,
+    /// Open sessions by their last message, oldest first.
+    silent: BTreeSet<(Timestamp, SessionId)>,
+}
+
+/// One open session.
+#[derive(Debug)]
+struct Run {
+    identity: Identity,
+    /// In order of appearance.
+    links: VecDeque<Link>,
+    /// Connections, processes and protocol sessions that nobody closed.
+    open: Vec<Link>,
+    /// Its last message.
+    last: Timestamp,
+    /// The hint it carries, once it has one.
+    hint: Option<String>,
+}
+
+impl SessionGraph {
+    /// No sessions.
+    pub fn new(limits: SessionLimits) -> SessionGraph {
+        SessionGraph { limits, runs: HashMap::new(), owners: HashMap::new(), silent: BTreeSet::new() }
+    }
+
+    /// Finds or starts the session of a message.
+    ///
+    /// The strongest link that leads to a session wins: protocol session, process, connection, hint, trace, and last the principal,
+    /// within the idle gap. Two exceptions. A hint speaks for itself: a session that carries another hint is not joined, and a hint
+    /// seen for the first time joins a session without one over a strong link only, else it starts a new session. And who is
+    /// unverified joins nobody merely by name, for many strangers may share it.
+    pub fn observe(&mut self, now: Timestamp, identity: &Identity, links: &[Link], fresh: impl FnOnce() -> SessionId) -> Attribution {
+        let mut ended = self.sweep(now);
+        let mut shown: Vec<Link> = links.iter().filter(|link| !matches!(link, Link::Principal(_))).cloned().collect();
+        shown.push(Link::Principal(identity.principal.clone()));
+        shown.sort_by_key(rank);
+        shown.dedup();
+
+        let found = self.find(now, identity, &shown);
+        let (session, by) = match found {
+            Some((session, by)) => (session, Some(by)),
+            None => {
+                ended.extend(self.make_room());
+                let session = fresh();
+                let run = Run { identity: identity.clone(), links: VecDeque::new(), open: Vec::new(), last: now, hint: None };
+                self.runs.insert(session, run);
+                self.silent.insert((now, session));
+                (session, None)
+            }
+        };
+        let added = self.tie(now, session, &shown);
+        Attribution { session, started: by.is_none(), by, added, ended }
+    }
+
+    /// Ends sessions that were silent too long. The gateway calls it now and then; [`Self::observe`] does so too.
+    pub fn sweep(&mut self, now: Timestamp) -> Vec<(SessionId, EndReason)> {
+        let mut over = Vec::new();
+        for (last, session) in &self.silent {
+            let gap = now.duration_since(*last);
+            if gap < self.limits.idle {
+                break;
+            }
+            if gap >= self.limits.keep || !self.runs[session].is_held() {
+                over.push(*session);
+            }
+        }
+        over.into_iter().filter_map(|session| self.end(session, EndReason::Idle)).collect()
+    }
+
+    /// A connection closed, a process ended or a protocol session was deleted: it holds its session open no longer.
+    /// The link stays among those of the session, for reports and freezes.
+    pub fn closed(&mut self, principal: &PrincipalName, link: &Link) {
+        self.owners.remove(&(principal.clone(), link.clone()));
+        for run in self.runs.values_mut().filter(|run| run.identity.principal == *principal) {
+            run.open.retain(|open| open != link);
+        }
+    }
+
+    /// Ends a session. A later message of its agent starts another one.
+    pub fn end(&mut self, session: SessionId, why: EndReason) -> Option<(SessionId, EndReason)> {
+        let run = self.runs.remove(&session)?;
+        self.silent.remove(&(run.last, session));
+        for link in run.links {
+            let key = (run.identity.principal.clone(), link);
+            if self.owners.get(&key) == Some(&session) {
+                self.owners.remove(&key);
+            }
+        }
+        Some((session, why))
+    }
+
+    /// Ends all, oldest first.
+    pub fn end_all(&mut self, why: EndReason) -> Vec<(SessionId, EndReason)> {
+        let sessions: Vec<SessionId> = self.silent.iter().map(|(_, session)| *session).collect();
+        sessions.into_iter().filter_map(|session| self.end(session, why)).collect()
+    }
+
+    /// Brings back a session from the ledger after a restart. Connections of before are gone: give only links that outlive them.
+    pub fn restore(&mut self, last: Timestamp, session: SessionId, identity: &Identity, links: &[Link]) {
+        let run = Run { identity: identity.clone(), links: VecDeque::new(), open: Vec::new(), last, hint: None };
+        self.end(session, EndReason::Shutdown);
+        self.runs.insert(session, run);
+        self.silent.insert((last, session));
+        self.tie(last, session, links);
+    }
+
+    /// Everything that a freeze of the session must name: its principal, processes and connections, and itself.
+    /// Empty when there is no such open session.
+    pub fn scopes(&self, session: SessionId) -> Vec<Scope> {
+        let Some(run) = self.runs.get(&session) else { return Vec::new() };
+        let mut scopes = vec![Scope::Session(session), Scope::Principal(run.identity.principal.clone())];
+        scopes.extend(run.links.iter().filter_map(|link| match link {
+            Link::Process(process) => Some(Scope::Process(*process)),
+            Link::Connection(connection) => Some(Scope::Connection(*connection)),
+            _ => None,
+        }));
+        scopes
+    }
+
+    /// The links of an open session, in order of appearance.
+    pub fn links(&self, session: SessionId) -> Vec<Link> {
+        self.runs.get(&session).map(|run| run.links.iter().cloned().collect()).unwrap_or_default()
+    }
+
+    /// Who an open session belongs to.
+    pub fn identity(&self, session: SessionId) -> Option<&Identity> {
+        self.runs.get(&session).map(|run| &run.identity)
+    }
+
+    /// The open sessions of a principal, the latest first.
+    pub fn sessions_of(&self, principal: &PrincipalName) -> Vec<SessionId> {
+        let theirs = |session: &SessionId| self.runs[session].identity.principal == *principal;
+        self.silent.iter().rev().map(|(_, session)| *session).filter(theirs).collect()
+    }
+
+    /// How many are open.
+    pub fn len(&self) -> usize {
+        self.runs.len()
+    }
+
+    /// Whether none is open.
+    pub fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
+    fn find(&self, now: Timestamp, identity: &Identity, shown: &[Link]) -> Option<(SessionId, LinkKind)> {
+        let hint = shown.iter().find_map(|link| if let Link::Hint(hint) = link { Some(hint) } else { None });
+        shown.iter().find_map(|link| {
+            let session = *self.owners.get(&(identity.principal.clone(), link.clone()))?;
+            let run = &self.runs[&session];
+            let (kind, strength) = link.kind();
+            let joins = match (hint, &run.hint) {
+                (None, _) => true,
+                (Some(hint), Some(its)) => hint == its,
+                (Some(_), None) => strength == custody_model::Strength::Strong,
+            };
+            let believed = match link {
+                Link::Principal(_) => identity.assurance != Assurance::Unverified && now.duration_since(run.last) < self.limits.idle,
+                _ => true,
+            };
+            (joins && believed).then_some((session, kind))
+        })
+    }
+
+    /// Adds the links to the session and makes it the one they lead to. Gives those that are new to it.
+    fn tie(&mut self, now: Timestamp, session: SessionId, shown: &[Link]) -> Vec<Link> {
+        let run = self.runs.get_mut(&session).expect("a session that was found or made");
+        self.silent.remove(&(run.last, session));
+        // A clock that steps back must not make a session older.
+        run.last = run.last.max(now);
+        self.silent.insert((run.last, session));
+        let mut added = Vec::new();
+        for link in shown {
+            self.owners.insert((run.identity.principal.clone(), link.clone()), session);
+            if let Link::Hint(hint) = link {
+                run.hint.get_or_insert_with(|| hint.clone());
+            }
+            if is_carrier(link) && !run.open.contains(link) {
+                run.open.push(link.clone());
+            }
+            if !run.links.contains(link) {
+                run.links.push_back(link.clone());
+                added.push(link.clone());
+            }
+        }
+        while run.links.len() > self.limits.links
+            && let Some(at) = run.links.iter().position(can_be_missed)
+        {
+            let link = run.links.remove(at).expect("a position in the list");
+            run.open.retain(|open| *open != link);
+            let key = (run.identity.principal.clone(), link);
+            if self.owners.get(&key) == Some(&session) {
+                self.owners.remove(&key);
+            }
+        }
+        added
+    }
+
+    fn make_room(&mut self) -> Option<(SessionId, EndReason)> {
+        if self.runs.len() < self.limits.sessions.max(1) {
+            return None;
+        }
+        let (_, oldest) = *self.silent.first()?;
+        self.end(oldest, EndReason::Evicted)
+    }
+}
+
+impl Run {
+    /// Whether something stronger than the principal's name may bring it another message.
+    fn is_held(&self) -> bool {
+        !self.open.is_empty()
+    }
+}
+
+/// Strongest first.
+fn rank(link: &Link) -> u8 {
+    match link {
+        Link::McpSession(..) => 0,
+        Link::Process(_) => 1,
+        Link::Connection(_) => 2,
+        Link::Hint(_) => 3,
+        Link::Trace(_) => 4,
+        Link::Principal(_) => 5,
+    }
+}
+
+/// Links that are open until somebody closes them.
+fn is_carrier(link: &Link) -> bool {
+    matches!(link, Link::McpSession(..) | Link::Process(_) | Link::Connection(_))
+}
+
+/// A freeze of a session names its processes; connections of a principal are cut off by the principal's name.
+fn can_be_missed(link: &Link) -> bool {
+    matches!(link, Link::Trace(_) | Link::Connection(_) | Link::McpSession(..))
+}
