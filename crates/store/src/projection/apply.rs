@@ -54,7 +54,7 @@ async fn apply(db: &mut SqliteConnection, open: &OpenEntry) -> Result<()> {
                 .bind(identity.task.as_ref().map(TaskName::as_str))
                 .bind(word(&identity.assurance))
                 .bind(&detail.source)
-                .bind(detail.allowlist.as_ref().map(|a| text(a)))
+                .bind(detail.allowlist.as_ref().map(text))
                 .bind(&session)
                 .execute(&mut *db)
                 .await?;
