@@ -95,6 +95,7 @@ impl SignedCheckpoint {
 }
 
 /// A signing key (Ed25519 signed note).
+#[derive(Clone)]
 pub struct Signer {
     inner: StandardSigner,
     vkey: String,

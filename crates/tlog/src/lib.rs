@@ -14,5 +14,5 @@ mod tree;
 
 pub use checkpoint::{BadCheckpoint, Checkpoint, Notes, SignedCheckpoint, Signer, Verifier, notes};
 pub use proof::{BadProof, ConsistencyProof, InclusionProof};
-pub use tlog_tiles::{HASH_SIZE, Hash, HashReader, stored_hash_count, stored_hash_index};
+pub use tlog_tiles::{Error as ReadError, HASH_SIZE, Hash, HashReader, stored_hash_count, stored_hash_index};
 pub use tree::{Frontier, leaf_hash, root};

@@ -1,0 +1,377 @@
+//! Appending: seal outside the lock, place and write inside it.
+
+use super::{
+    Draft, Durability, LedgerError, LedgerKeys, LedgerOptions, Reader, Recorded,
+    keys::{self, KeyStore, NEW},
+    layout::{Layout, MAX_LINE, MAX_PART},
+    recent::Recent,
+    seal::{DataKey, SealError, SealedBytes},
+    storage::Tail,
+    stored,
+};
+use custody_model::{Commitment, ENTRY_VERSION, Entry, Event, KeyId, LeafIndex, Sealed, SessionId};
+use custody_tlog::{Frontier, SignedCheckpoint, Signer, leaf_hash};
+use jiff::{Timestamp, ToSpan};
+use std::{
+    collections::HashSet,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use tokio::sync::watch;
+
+/// Places of recent bodies, for reuse inside a session.
+pub(super) type RecentParts = Recent<(KeyId, Commitment), Sealed>;
+/// A session's key, or none yet; its lock is held while the key is made.
+type KeySlot = Arc<Mutex<Option<Arc<DataKey>>>>;
+
+/// Bodies remembered for reuse, at most twice that many.
+pub(super) const REMEMBERED_PARTS: usize = 4096;
+/// Sessions whose key is at hand, at most twice that many. One that comes back later gets a second key.
+pub(super) const REMEMBERED_SESSIONS: usize = 4096;
+
+/// Everything behind a [`super::Ledger`].
+#[derive(Debug)]
+pub(super) struct Core {
+    pub layout: Layout,
+    pub options: LedgerOptions,
+    pub signer: Signer,
+    pub responders: Vec<age::x25519::Recipient>,
+    pub daemon: Option<age::x25519::Recipient>,
+    pub keys: Arc<KeyStore>,
+    pub slots: Mutex<Recent<Option<SessionId>, KeySlot>>,
+    pub state: Mutex<State>,
+    /// Held while a checkpoint is made: one after the other.
+    pub signing: Mutex<super::sign::Signing>,
+    pub size: watch::Sender<u64>,
+    pub signed: watch::Sender<Option<SignedCheckpoint>>,
+}
+
+/// What an append changes.
+#[derive(Debug)]
+pub(super) struct State {
+    pub segment: Tail,
+    pub pack: Tail,
+    pub hashes: Tail,
+    /// Number of the last segment and its pack.
+    pub ordinal: u32,
+    /// First leaf of the last segment.
+    pub first: LeafIndex,
+    pub frontier: Frontier,
+    pub recent: RecentParts,
+    pub destroyed: HashSet<KeyId>,
+    /// Entries known to survive a power cut.
+    pub synced: u64,
+    /// Where syncing failed; nothing is recorded any more.
+    pub failed: Option<PathBuf>,
+    pub closed: bool,
+}
+
+impl State {
+    pub fn usable(&self) -> Result<(), LedgerError> {
+        match &self.failed {
+            _ if self.closed => Err(LedgerError::Closed),
+            Some(path) => Err(LedgerError::SyncFailed { path: path.clone() }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A sealed draft.
+#[derive(Debug)]
+pub(super) struct Pending {
+    at: Timestamp,
+    session: Option<SessionId>,
+    event: Event,
+    key: Option<Arc<DataKey>>,
+    detail: Option<SealedBytes>,
+    body: Option<Body>,
+}
+
+#[derive(Debug)]
+enum Body {
+    Fresh(SealedBytes),
+    /// Lies in the pack already, if the pack is still the same when it is appended.
+    Known {
+        plain: Vec<u8>,
+        commitment: Commitment,
+    },
+}
+
+impl Core {
+    pub fn new(
+        layout: Layout,
+        keys: LedgerKeys,
+        options: LedgerOptions,
+        state: State,
+        last: Option<SignedCheckpoint>,
+        resumed: Vec<(Option<SessionId>, Arc<DataKey>)>,
+    ) -> Core {
+        let store = Arc::new(KeyStore::new(layout.clone(), keys.daemon.clone().into_iter().collect()));
+        let mut slots = Recent::new(REMEMBERED_SESSIONS);
+        for (session, key) in resumed {
+            store.remember(&key);
+            slots.insert(session, Arc::new(Mutex::new(Some(key))));
+        }
+        Core {
+            signing: Mutex::new(super::sign::Signing::new(&options.copies)),
+            size: watch::Sender::new(state.frontier.size()),
+            signed: watch::Sender::new(last),
+            daemon: keys.daemon.as_ref().map(age::x25519::Identity::to_public),
+            responders: keys.responders,
+            signer: keys.signer,
+            keys: store,
+            slots: Mutex::new(slots),
+            state: Mutex::new(state),
+            layout,
+            options,
+        }
+    }
+
+    pub fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic inside the lock leaves at most bytes behind the good lengths, which the next append cuts.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn reader(&self) -> Reader {
+        Reader::beside(self.layout.clone(), self.keys.clone(), self.size.subscribe())
+    }
+
+    pub fn prepare(&self, draft: Draft) -> Result<Pending, LedgerError> {
+        let Draft { at, session, event, detail, body } = draft;
+        let key = if detail.is_some() || body.is_some() { Some(self.key_of(session, at)?) } else { None };
+        let seal = |plain: &[u8], commitment| -> Result<SealedBytes, LedgerError> {
+            let key = key.as_ref().expect("made above, since there is a part");
+            key.seal(plain, commitment).map_err(|e| seal_error(e, plain.len()))
+        };
+        let commitment = |plain: &[u8]| key.as_ref().expect("made above, since there is a part").commitment(plain);
+        let detail = match detail {
+            Some(value) => {
+                let plain = serde_json::to_vec(&value).expect("a JSON value");
+                Some(seal(&plain, commitment(&plain))?)
+            }
+            None => None,
+        };
+        let body = match body {
+            Some(plain) => {
+                let commitment = commitment(&plain);
+                let id = key.as_ref().expect("made above, since there is a part").id;
+                let known = self.lock().recent.lookup(&(id, commitment)).is_some();
+                Some(if known { Body::Known { plain, commitment } } else { Body::Fresh(seal(&plain, commitment)?) })
+            }
+            None => None,
+        };
+        Ok(Pending { at, session, event, key, detail, body })
+    }
+
+    pub fn append(&self, pending: Pending) -> Result<Recorded, LedgerError> {
+        let mut state = self.lock();
+        self.append_locked(&mut state, pending)
+    }
+
+    /// The session's data key; makes it, with an entry, when there is none.
+    pub fn key_of(&self, session: Option<SessionId>, at: Timestamp) -> Result<Arc<DataKey>, LedgerError> {
+        let slot = {
+            let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+            match slots.lookup(&session) {
+                Some(slot) => slot,
+                None => {
+                    let slot = KeySlot::default();
+                    slots.insert(session, slot.clone());
+                    slot
+                }
+            }
+        };
+        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(key) = slot.as_ref().filter(|key| !self.lock().destroyed.contains(&key.id)) {
+            return Ok(key.clone());
+        }
+        let key = self.make_key(session, at)?;
+        *slot = Some(key.clone());
+        Ok(key)
+    }
+
+    /// The files are written and synced under a passing name, then the entry, then they get their own: whatever a
+    /// crash leaves, opening the ledger can tell whether the key was recorded.
+    fn make_key(&self, session: Option<SessionId>, at: Timestamp) -> Result<Arc<DataKey>, LedgerError> {
+        let until = Timestamp::now().checked_add((24 * i64::from(self.options.daemon_key_days)).hours()).unwrap_or(Timestamp::MAX);
+        let new = keys::make(session, at, &self.responders, self.daemon.as_ref().map(|daemon| (daemon, until)))?;
+        let (path, daemon_path) = (self.layout.key(new.key.id), self.layout.daemon_key(new.key.id));
+        let mut files = vec![(path, &new.file)];
+        files.extend(new.daemon.as_ref().map(|bytes| (daemon_path, bytes)));
+        let storage = &self.options.storage;
+        let passing = |path: &PathBuf| PathBuf::from(format!("{}{NEW}", path.display()));
+        let written = files.iter().try_for_each(|(path, bytes)| {
+            let path = passing(path);
+            let write = || {
+                let file = storage.open_append(&path)?;
+                file.append(bytes)?;
+                file.sync()
+            };
+            write().map_err(LedgerError::storage("write", &path))
+        });
+        let recorded =
+            written.and_then(|()| storage.sync_dir(&self.layout.keys()).map_err(LedgerError::storage("sync", &self.layout.keys())));
+        let recorded = recorded.and_then(|()| {
+            let event = Event::KeyCreated { key: new.key.id, file: new.digest };
+            let mut state = self.lock();
+            self.append_locked(&mut state, Pending { at, session, event, key: None, detail: None, body: None })?;
+            for (path, _) in files.iter().rev() {
+                // The entry stands: if this fails, opening the ledger again gives the file its name.
+                storage.rename(&passing(path), path).map_err(LedgerError::storage("rename", path))?;
+            }
+            Ok(())
+        });
+        if let Err(error) = recorded {
+            if !matches!(error, LedgerError::Storage { doing: "rename", .. }) {
+                files.iter().for_each(|(path, _)| drop(storage.remove(&passing(path))));
+            }
+            return Err(error);
+        }
+        self.keys.remember(&new.key);
+        Ok(new.key)
+    }
+
+    pub fn append_locked(&self, state: &mut State, pending: Pending) -> Result<Recorded, LedgerError> {
+        state.usable()?;
+        if let Some(key) = pending.key.as_ref().filter(|key| state.destroyed.contains(&key.id)) {
+            return Err(LedgerError::KeyDestroyed { key: key.id });
+        }
+        self.rotate_if_full(state)?;
+        let before = (state.pack.good, state.segment.good, state.hashes.good);
+        let written = self.write(state, pending);
+        if written.is_err() {
+            // Take back in the opposite order: never a line without its parts.
+            for (tail, len) in [(&mut state.hashes, before.2), (&mut state.segment, before.1), (&mut state.pack, before.0)] {
+                tail.cut_to(len);
+            }
+        }
+        let (recorded, added, fresh_body) = written?;
+        state.frontier.commit(&added);
+        if let Some(body) = fresh_body {
+            state.recent.insert((body.key, body.commitment), body);
+        }
+        if self.options.durability == Durability::Strict {
+            state.synced = state.frontier.size();
+        }
+        self.size.send_replace(state.frontier.size());
+        Ok(recorded)
+    }
+
+    #[allow(clippy::type_complexity, reason = "one caller, right above")]
+    fn write(&self, state: &mut State, pending: Pending) -> Result<(Recorded, Vec<custody_tlog::Hash>, Option<Sealed>), LedgerError> {
+        let Pending { at, session, event, key, detail, body } = pending;
+        let (segment, pack) = self.current_paths(state);
+        // A tail that could not be cut after an earlier failure must go before anything is placed behind it.
+        state.segment.heal().map_err(LedgerError::storage("cut", &segment))?;
+        state.hashes.heal().map_err(LedgerError::storage("cut", &self.layout.hashes()))?;
+
+        let mut place = |part: &SealedBytes| -> Result<Sealed, LedgerError> {
+            let key = key.as_ref().expect("a part has a key").id;
+            let offset = state.pack.good;
+            state.pack.append(&part.bytes).map_err(LedgerError::storage("write", &pack))?;
+            let SealedBytes { commitment, digest, size, ref bytes } = *part;
+            Ok(Sealed { key, commitment, digest, size, stored: bytes.len() as u64, pack: state.ordinal, offset })
+        };
+        let detail = detail.map(|part| place(&part)).transpose()?;
+        let mut fresh_body = None;
+        let body = match body {
+            None => None,
+            Some(Body::Fresh(part)) => match state.recent.lookup(&(key.as_ref().expect("a part has a key").id, part.commitment)) {
+                Some(known) => Some(known),
+                None => fresh_body.insert(place(&part)?).clone().into(),
+            },
+            Some(Body::Known { plain, commitment }) => {
+                let key = key.as_ref().expect("a part has a key");
+                match state.recent.lookup(&(key.id, commitment)) {
+                    Some(known) => Some(known),
+                    // The pack changed meanwhile; rare enough to seal inside the lock.
+                    None => {
+                        fresh_body.insert(place(&key.seal(&plain, commitment).map_err(|e| seal_error(e, plain.len()))?)?).clone().into()
+                    }
+                }
+            }
+        };
+
+        let entry = Entry { v: ENTRY_VERSION, at, session, event, detail, body };
+        let mut line = serde_json::to_vec(&entry).expect("an entry is JSON");
+        if line.len() as u64 > MAX_LINE {
+            return Err(LedgerError::TooLarge { what: "an entry", size: line.len() as u64, limit: MAX_LINE });
+        }
+        let added = state.frontier.added_by(leaf_hash(&line));
+        line.push(b'\n');
+        state.segment.append(&line).map_err(LedgerError::storage("write", &segment))?;
+        if self.options.durability == Durability::Strict {
+            state.pack.file.sync().map_err(LedgerError::storage("sync", &pack))?;
+            state.segment.file.sync().map_err(LedgerError::storage("sync", &segment))?;
+        }
+        state.hashes.append(&stored::bytes(&added)).map_err(LedgerError::storage("write", &self.layout.hashes()))?;
+        let leaf = LeafIndex(state.frontier.size());
+        Ok((Recorded { leaf, entry }, added, fresh_body))
+    }
+
+    pub fn current_paths(&self, state: &State) -> (PathBuf, PathBuf) {
+        (self.layout.segment(state.first), self.layout.pack(state.ordinal))
+    }
+
+    /// A segment and its pack end together, synced with all that belongs to them; references never leave their pair.
+    fn rotate_if_full(&self, state: &mut State) -> Result<(), LedgerError> {
+        if state.segment.good < self.options.segment_bytes && state.pack.good < self.options.pack_bytes {
+            return Ok(());
+        }
+        self.sync_locked(state)?;
+        let hashes = self.layout.hashes();
+        state.hashes.file.sync().map_err(LedgerError::storage("sync", &hashes))?;
+        let storage = &self.options.storage;
+        let open = |path: &PathBuf| {
+            let file = storage.open_append(path).map_err(LedgerError::storage("make", path))?;
+            // What an earlier attempt that failed half-way left is empty.
+            let size = file.size().map_err(LedgerError::storage("make", path))?;
+            if size == 0 { Ok(Tail::new(file, 0)) } else { Err(LedgerError::damaged(path, "is in the way of a new one")) }
+        };
+        let ordinal = state.ordinal + 1;
+        let pack = open(&self.layout.pack(ordinal))?;
+        storage.sync_dir(&self.layout.packs()).map_err(LedgerError::storage("sync", &self.layout.packs()))?;
+        let segment = open(&self.layout.segment(LeafIndex(state.frontier.size())))?;
+        storage.sync_dir(&self.layout.segments()).map_err(LedgerError::storage("sync", &self.layout.segments()))?;
+        state.first = LeafIndex(state.frontier.size());
+        (state.pack, state.segment, state.ordinal) = (pack, segment, ordinal);
+        state.recent.clear();
+        Ok(())
+    }
+
+    pub fn destroy_key(&self, key: KeyId, at: Timestamp) -> Result<Recorded, LedgerError> {
+        let path = self.layout.key(key);
+        if !path.exists() {
+            return Err(LedgerError::NoKey { key });
+        }
+        let session = keys::read_key_file(&path)?.0.session;
+        let mut state = self.lock();
+        let event = Event::KeyDestroyed { key };
+        let recorded = self.append_locked(&mut state, Pending { at, session, event, key: None, detail: None, body: None })?;
+        state.destroyed.insert(key);
+        self.sync_locked(&mut state)?;
+        self.forget_key(key);
+        let storage = &self.options.storage;
+        let daemon = self.layout.daemon_key(key);
+        if daemon.exists() {
+            storage.remove(&daemon).map_err(LedgerError::storage("remove", &daemon))?;
+        }
+        storage.remove(&path).map_err(LedgerError::storage("remove", &path))?;
+        storage.sync_dir(&self.layout.keys()).map_err(LedgerError::storage("sync", &self.layout.keys()))?;
+        Ok(recorded)
+    }
+
+    fn forget_key(&self, key: KeyId) {
+        self.keys.forget(key);
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        // A slot that is locked is making a key, which is another one.
+        slots.retain(|_, slot| slot.try_lock().map_or(true, |slot| slot.as_ref().is_none_or(|known| known.id != key)));
+    }
+}
+
+fn seal_error(error: SealError, size: usize) -> LedgerError {
+    match error {
+        SealError::TooLarge => LedgerError::TooLarge { what: "a sealed part", size: size as u64, limit: MAX_PART },
+        other => LedgerError::BadOptions { what: other.to_string() },
+    }
+}
