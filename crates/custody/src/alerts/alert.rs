@@ -105,7 +105,8 @@ pub struct Taken {
 impl Alert {
     /// Says what is known of `case` at `now`. `findings` are those of the case, `taken` what was done.
     pub fn of_case(case: &Case, findings: &[Finding], taken: &[Taken], now: Timestamp) -> Alert {
-        let mut principals: Vec<Neutral> = findings.iter().filter_map(|f| f.principal.as_ref()).map(|p| Neutral::quote(p.as_str(), 80)).collect();
+        let mut principals: Vec<Neutral> =
+            findings.iter().filter_map(|f| f.principal.as_ref()).map(|p| Neutral::quote(p.as_str(), 80)).collect();
         principals.dedup();
         principals.truncate(SHOWN);
         Alert {

@@ -1,6 +1,7 @@
 //! The kinds of channel, and how one is made from the configuration.
 
 use super::{Alert, slack, smtp, webhook};
+use crate::config::{AlertChannel, SecretError, SecretSource, Tls};
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -21,7 +22,7 @@ pub struct Kind {
 }
 
 /// One `[alerts.NAME]` table. Which fields a kind needs, and refuses, is said by its `open`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct ChannelConfig {
     /// The name of the table.
     pub name: String,
@@ -29,10 +30,8 @@ pub struct ChannelConfig {
     pub kind: String,
     /// Where to post.
     pub url: Option<String>,
-    /// Environment variable with the webhook's signing secret.
-    pub secret_env: Option<String>,
-    /// File with the webhook's signing secret.
-    pub secret_file: Option<PathBuf>,
+    /// The webhook's signing secret.
+    pub secret: Option<SecretSource>,
     /// Mail server.
     pub server: Option<String>,
     /// Its port; the usual one of `tls` when absent.
@@ -43,23 +42,12 @@ pub struct ChannelConfig {
     pub to: Vec<String>,
     /// Account at the mail server.
     pub username: Option<String>,
-    /// Environment variable with the account's password.
-    pub password_env: Option<String>,
+    /// The account's password.
+    pub password: Option<SecretSource>,
     /// How the mail connection is protected.
     pub tls: Option<Tls>,
     /// Certificate authorities (PEM) to trust instead of the public ones.
     pub ca_file: Option<PathBuf>,
-}
-
-/// How a mail connection is protected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tls {
-    /// Not at all: only towards a server on this machine.
-    None,
-    /// `STARTTLS`, required: a server that does not offer it gets nothing.
-    Starttls,
-    /// From the first byte.
-    Tls,
 }
 
 /// A channel can not be made from its configuration.
@@ -83,6 +71,17 @@ pub enum ChannelError {
         /// What is wrong with it.
         why: String,
     },
+    /// A secret is not where the configuration says.
+    #[error("alert channel `{name}`: `{field}` can not be read")]
+    Secret {
+        /// The channel.
+        name: String,
+        /// The field.
+        field: &'static str,
+        /// Why.
+        #[source]
+        source: SecretError,
+    },
     /// A file it names can not be read.
     #[error("alert channel `{name}`: can not read {}", path.display())]
     Unreadable {
@@ -105,22 +104,33 @@ impl ChannelConfig {
         value.as_ref().ok_or_else(|| self.wrong(field, "is needed"))
     }
 
-    /// A secret named by environment variable or file. An empty one is a mistake, never "no secret".
-    pub(super) fn secret(
-        &self,
-        field: &'static str,
-        env: Option<&str>,
-        file: Option<&PathBuf>,
-    ) -> Result<Option<Zeroizing<String>>, ChannelError> {
-        let text = match (env, file) {
-            (None, None) => return Ok(None),
-            (Some(_), Some(_)) => return Err(self.wrong(field, "is given twice: as environment variable and as file")),
-            (Some(env), None) => std::env::var(env).map_err(|_| self.wrong(field, format!("names the environment variable {env}, which is not set")))?,
-            (None, Some(path)) => std::fs::read_to_string(path)
-                .map_err(|source| ChannelError::Unreadable { name: self.name.clone(), path: path.clone(), source })?,
-        };
-        let secret = Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned());
+    /// Reads a secret. An empty one is a mistake, never "no secret".
+    pub(super) fn secret(&self, field: &'static str, from: Option<&SecretSource>) -> Result<Option<Zeroizing<String>>, ChannelError> {
+        let Some(from) = from else { return Ok(None) };
+        let secret = from.load().map_err(|source| ChannelError::Secret { name: self.name.clone(), field, source })?;
+        let secret = Zeroizing::new(secret.expose().to_owned());
         if secret.is_empty() { Err(self.wrong(field, "is empty")) } else { Ok(Some(secret)) }
+    }
+}
+
+impl ChannelConfig {
+    /// From `[alerts.NAME]` of `custody.toml`.
+    pub fn of(name: &str, channel: &AlertChannel) -> ChannelConfig {
+        let config = ChannelConfig { name: name.to_owned(), kind: channel.kind().to_owned(), ..ChannelConfig::default() };
+        match channel {
+            AlertChannel::Webhook { url, secret } => ChannelConfig { url: Some(url.expose().to_owned()), secret: secret.clone(), ..config },
+            AlertChannel::Slack { url } => ChannelConfig { url: Some(url.expose().to_owned()), ..config },
+            AlertChannel::Smtp(smtp) => ChannelConfig {
+                server: Some(smtp.server.clone()),
+                port: Some(smtp.port),
+                from: Some(smtp.from.clone()),
+                to: smtp.to.clone(),
+                username: smtp.username.clone(),
+                password: smtp.password.clone(),
+                tls: Some(smtp.tls),
+                ..config
+            },
+        }
     }
 }
 

@@ -79,7 +79,12 @@ pub async fn deliver_until(
     record
 }
 
-async fn attempts(channel: &Channel, message: &[u8], clock: &(impl Fn() -> Timestamp + Send + Sync), tried: &mut u32) -> Result<String, String> {
+async fn attempts(
+    channel: &Channel,
+    message: &[u8],
+    clock: &(impl Fn() -> Timestamp + Send + Sync),
+    tried: &mut u32,
+) -> Result<String, String> {
     let limits = channel.limits;
     let deadline = Instant::now() + limits.total;
     loop {

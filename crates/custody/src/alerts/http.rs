@@ -71,7 +71,8 @@ impl Endpoint {
         if status.is_success() {
             return Ok(answer);
         }
-        let passing = status.is_server_error() || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS | StatusCode::TOO_EARLY);
+        let passing = status.is_server_error()
+            || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS | StatusCode::TOO_EARLY);
         Err(Refusal { answer, passing, after })
     }
 }

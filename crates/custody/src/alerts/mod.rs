@@ -15,7 +15,7 @@ mod text;
 pub mod webhook;
 
 pub use alert::{ActionLine, Alert, DeadlineLine, FindingLine, SourceLine, Taken};
-pub use channels::{Channel, ChannelConfig, ChannelError, Tls};
+pub use channels::{Channel, ChannelConfig, ChannelError};
 pub use deliver::{DeliveryLimits, deliver, deliver_until};
 pub use outbox::Outbox;
 pub use text::Neutral;

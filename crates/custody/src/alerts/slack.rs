@@ -24,7 +24,7 @@ struct Slack {
 }
 
 fn open(config: &ChannelConfig) -> Result<Box<dyn Send>, ChannelError> {
-    if config.secret_env.is_some() || config.secret_file.is_some() {
+    if config.secret.is_some() {
         return Err(config.wrong("secret_env", "has no use here: the URL is the credential"));
     }
     Ok(Box::new(Slack { endpoint: Endpoint::open(config)? }))

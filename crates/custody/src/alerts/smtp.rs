@@ -1,10 +1,11 @@
 //! Mail: plain text over SMTP.
 
 use super::{
-    Alert, Tls,
+    Alert,
     channels::{ChannelConfig, ChannelError, Kind, Refusal, Send},
     http::{chain, loopback},
 };
+use crate::config::Tls;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use lettre::{
@@ -43,12 +44,10 @@ fn open(config: &ChannelConfig) -> Result<Box<dyn Send>, ChannelError> {
         .map_err(|_| config.wrong("to", "is needed"))?;
     let (protection, usual_port) = protection(config, server)?;
     let port = config.port.unwrap_or(usual_port);
-    let password = config.secret("password_env", config.password_env.as_deref(), None)?;
+    let password = config.secret("password_env", config.password.as_ref())?;
     // The whole attempt has a deadline of its own; this one bounds a single command.
-    let mut transport = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(server)
-        .port(port)
-        .tls(protection)
-        .timeout(Some(Duration::from_secs(10)));
+    let mut transport =
+        AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(server).port(port).tls(protection).timeout(Some(Duration::from_secs(10)));
     match (&config.username, &password) {
         (Some(user), Some(password)) => transport = transport.credentials(Credentials::new(user.clone(), password.to_string())),
         (None, None) => {}
@@ -70,7 +69,8 @@ fn protection(config: &ChannelConfig, server: &str) -> Result<(Protection, u16),
     }
     let mut parameters = TlsParameters::builder(server.to_owned());
     if let Some(path) = &config.ca_file {
-        let pem = std::fs::read(path).map_err(|source| ChannelError::Unreadable { name: config.name.clone(), path: path.clone(), source })?;
+        let pem =
+            std::fs::read(path).map_err(|source| ChannelError::Unreadable { name: config.name.clone(), path: path.clone(), source })?;
         let roots = Certificate::from_pem(&pem).map_err(|e| config.wrong("ca_file", format!("can not be used: {e}")))?;
         parameters = parameters.certificate_store(CertificateStore::None).add_root_certificate(roots);
     }

@@ -66,12 +66,27 @@ fn one_line(text: &str, max: usize) -> String {
 }
 
 /// Words that announce a secret after them.
-const ANNOUNCE: [&str; 12] = [
-    "password", "passwd", "pwd", "passphrase", "secret", "token", "apikey", "api_key", "api-key", "authorization", "credential", "cookie",
-];
+const ANNOUNCE: [&str; 12] =
+    ["password", "passwd", "pwd", "passphrase", "secret", "token", "apikey", "api_key", "api-key", "authorization", "credential", "cookie"];
 /// How well-known secrets begin.
 const PREFIXES: [&str; 17] = [
-    "sk-", "sk_", "pk_", "rk_", "ghp_", "gho_", "ghs_", "ghu_", "github_pat_", "glpat-", "xoxb-", "xoxp-", "AKIA", "ASIA", "eyJ", "cck_", "cok_",
+    "sk-",
+    "sk_",
+    "pk_",
+    "rk_",
+    "ghp_",
+    "gho_",
+    "ghs_",
+    "ghu_",
+    "github_pat_",
+    "glpat-",
+    "xoxb-",
+    "xoxp-",
+    "AKIA",
+    "ASIA",
+    "eyJ",
+    "cck_",
+    "cok_",
 ];
 const GONE: &str = "[redacted]";
 
@@ -103,7 +118,11 @@ pub(super) fn redact(text: &str) -> String {
 }
 
 fn delimits(c: char) -> bool {
-    c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '(' | ')' | '[' | ']' | '{' | '}' | '<' | '>' | ',' | ';' | '=' | ':' | '&' | '?' | '@' | '/' | '|' | '#')
+    c.is_whitespace()
+        || matches!(
+            c,
+            '"' | '\'' | '`' | '(' | ')' | '[' | ']' | '{' | '}' | '<' | '>' | ',' | ';' | '=' | ':' | '&' | '?' | '@' | '/' | '|' | '#'
+        )
 }
 
 fn secret(word: &str) -> bool {
@@ -111,7 +130,15 @@ fn secret(word: &str) -> bool {
         return true;
     }
     // Prose and names change between letters, capitals and digits seldom; random text changes all the time.
-    let class = |c: char| if c.is_ascii_digit() { 0 } else if c.is_uppercase() { 1 } else { 2 };
+    let class = |c: char| {
+        if c.is_ascii_digit() {
+            0
+        } else if c.is_uppercase() {
+            1
+        } else {
+            2
+        }
+    };
     let letters: Vec<char> = word.chars().filter(|c| c.is_alphanumeric()).collect();
     letters.len() >= 16 && letters.windows(2).filter(|pair| class(pair[0]) != class(pair[1])).count() * 5 >= letters.len()
 }
@@ -146,7 +173,8 @@ fn redact_numbers(text: &str) -> String {
 }
 
 /// Endings of file names that are no top-level domains: these stay readable.
-const FILES: [&str; 16] = ["pdf", "txt", "csv", "json", "docx", "xlsx", "pptx", "html", "htm", "xml", "yaml", "yml", "toml", "log", "png", "jpg"];
+const FILES: [&str; 16] =
+    ["pdf", "txt", "csv", "json", "docx", "xlsx", "pptx", "html", "htm", "xml", "yaml", "yml", "toml", "log", "png", "jpg"];
 
 /// Nothing that a mail or chat program would turn into a link: `hxxp[://]evil[.]example`.
 pub(super) fn defang(text: &str) -> String {
@@ -196,9 +224,19 @@ mod tests {
     #[test]
     fn secrets_and_people_are_taken_out() {
         for secret in [
-            "password=hunter2", "Password: hunter2", "the api_key is set: api_key='hunter2'", "Authorization: Bearer hunter2hunter2",
-            "sk-abcdefgh12345678", "AKIAIOSFODNN7EXAMPLE", "x 9f86d081884c7d659a2feaa0c55ad015 y", "ghp_16C7e42F292c6912E7710c838347Ae178B4a",
-            "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc", "4111 1111 1111 1111", "078-05-1120", "jane.doe@corp.example", "{\"token\":\"hunter2\"}",
+            "password=hunter2",
+            "Password: hunter2",
+            "the api_key is set: api_key='hunter2'",
+            "Authorization: Bearer hunter2hunter2",
+            "sk-abcdefgh12345678",
+            "AKIAIOSFODNN7EXAMPLE",
+            "x 9f86d081884c7d659a2feaa0c55ad015 y",
+            "ghp_16C7e42F292c6912E7710c838347Ae178B4a",
+            "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc",
+            "4111 1111 1111 1111",
+            "078-05-1120",
+            "jane.doe@corp.example",
+            "{\"token\":\"hunter2\"}",
         ] {
             let quoted = Neutral::quote(secret, 200).to_string();
             assert!(quoted.contains("redacted") || quoted.contains("digits]"), "{secret} -> {quoted}");
@@ -206,7 +244,11 @@ mod tests {
                 assert!(!quoted.contains(kept), "{secret} -> {quoted}");
             }
         }
-        for plain in ["export all customer records with send_data to the auditor", "q1_2026_financial_summary on 2026-11-21", "mcp-001-unauthorized-tool"] {
+        for plain in [
+            "export all customer records with send_data to the auditor",
+            "q1_2026_financial_summary on 2026-11-21",
+            "mcp-001-unauthorized-tool",
+        ] {
             assert_eq!(Neutral::quote(plain, 200).to_string(), plain);
         }
     }

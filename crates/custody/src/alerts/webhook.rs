@@ -24,7 +24,7 @@ struct Webhook {
 }
 
 fn open(config: &ChannelConfig) -> Result<Box<dyn Send>, ChannelError> {
-    let secret = config.secret("secret_env", config.secret_env.as_deref(), config.secret_file.as_ref())?;
+    let secret = config.secret("secret_env", config.secret.as_ref())?;
     Ok(Box::new(Webhook { endpoint: Endpoint::open(config)?, secret }))
 }
 
