@@ -4,6 +4,7 @@
 pub mod contain;
 pub mod detect;
 pub mod investigate;
+pub mod manifest;
 pub mod policy;
 pub mod preserve;
 pub mod session;

@@ -1,1 +1,10 @@
 //! Agents' side: HTTP endpoint, stdio bridge, shim.
+
+pub mod bridge;
+mod gated;
+pub mod http;
+pub mod proxy;
+pub mod reply;
+pub mod upstream;
+
+pub use http::{Gateway, serve};

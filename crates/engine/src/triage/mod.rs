@@ -1,1 +1,13 @@
-//! Triage, severity, type and clocks (T1–T3, C9).
+//! Is it an incident, how bad, which kind, and until when must what be done (T1–T3, C9).
+//!
+//! Everything is a pure decision over one [`Input`]; what is not known is `None` there, and never taken for "nothing".
+
+mod classify;
+mod clocks;
+#[cfg(test)]
+mod tests;
+mod tree;
+
+pub use classify::{Effects, classify};
+pub use clocks::{Anchors, ClockState, Goal, Progress, advance, clocks, state};
+pub use tree::{Input, ManifestChange, decide};

@@ -1,0 +1,76 @@
+//! What a termination ends: streams, bridged processes, shims, protocol sessions at a server (C3).
+
+use super::Peer;
+use custody_model::{Scope, SessionId};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+use tokio_util::sync::CancellationToken;
+
+/// Live attachments. Each removes itself when dropped.
+#[derive(Clone, Default)]
+pub struct Attachments(Arc<Mutex<Registry>>);
+
+#[derive(Default)]
+struct Registry {
+    next: u64,
+    live: HashMap<u64, Live>,
+}
+
+struct Live {
+    scopes: Vec<Scope>,
+    token: CancellationToken,
+}
+
+/// One live attachment, held by the task that serves it.
+pub struct Attached {
+    registry: Attachments,
+    number: u64,
+    token: CancellationToken,
+}
+
+impl Attached {
+    /// Waits until the session is terminated.
+    pub async fn ended(&self) {
+        self.token.cancelled().await;
+    }
+
+    /// Whether it is terminated.
+    pub fn is_ended(&self) -> bool {
+        self.token.is_cancelled()
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        self.registry.0.lock().unwrap_or_else(PoisonError::into_inner).live.remove(&self.number);
+    }
+}
+
+impl Attachments {
+    /// Registers what belongs to this peer and session.
+    pub fn attach(&self, peer: &Peer, session: Option<SessionId>) -> Attached {
+        let mut scopes = peer.scopes();
+        scopes.extend(session.map(Scope::Session));
+        let token = CancellationToken::new();
+        let mut registry = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = registry.next;
+        registry.next += 1;
+        registry.live.insert(number, Live { scopes, token: token.clone() });
+        Attached { registry: self.clone(), number, token }
+    }
+
+    /// Ends everything that any of these scopes names. Returns how many.
+    pub fn terminate(&self, scopes: &[Scope]) -> usize {
+        let registry = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let hit: Vec<_> = registry.live.values().filter(|live| live.scopes.iter().any(|scope| scopes.contains(scope))).collect();
+        hit.iter().for_each(|live| live.token.cancel());
+        hit.len()
+    }
+
+    /// How many are live.
+    pub fn len(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).live.len()
+    }
+}

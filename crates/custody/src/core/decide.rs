@@ -1,0 +1,401 @@
+//! wire → record → decide → forward, in that order and nowhere else (promises 1 and 4).
+//!
+//! Everything that takes time (parsing, policy, sealing) happens before the gate is taken. Under the gate: look at
+//! the freeze set, append, and on a P1 freeze. So of a thousand concurrent calls none passes after the first denial.
+
+use super::{Call, Core, Decision, Inbound, Peer, Permit, Refusal, Returned, Sending};
+use crate::gateway::reply;
+use custody_engine::{
+    contain::{Freeze, freeze_step},
+    detect::{EventKind, Facts, FindingDraft, PolicyOutcome},
+    policy::{Action, Query},
+    wire::{self, Fault, Frame, splice::Spliced},
+};
+use custody_model::*;
+use custody_store::ledger::{Draft, LedgerError};
+use http::StatusCode;
+use jiff::Timestamp;
+use serde_json::Value;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// How long the answer to a P1 waits for messages that were permitted before it and are still being written.
+const HANDOVER: Duration = Duration::from_secs(1);
+
+/// What policy and wire say of one frame, before the freeze set is asked.
+struct Judged {
+    reason: Option<DenyReason>,
+    why: String,
+    findings: Vec<FindingDraft>,
+    /// A P1 of a rule in force: freeze in this decision.
+    freeze: bool,
+    /// Whether the frame is stopped.
+    stop: bool,
+}
+
+impl Core {
+    /// Records and decides one message from an agent.
+    pub async fn to_server(self: &Arc<Self>, inbound: Inbound<'_>) -> Decision {
+        let frame = wire::read_frame(inbound.bytes, &self.limits);
+        let id = frame.id.map(|span| span.of(inbound.bytes).to_vec());
+        match self.decide(&inbound, &frame, id.clone()) {
+            Ok((decision, false)) => decision,
+            Ok((decision, true)) => {
+                // The freeze is in force already; it is on disk before anybody hears of it.
+                let ledger = self.ledger.clone();
+                let synced = tokio::task::spawn_blocking(move || ledger.sync()).await;
+                if !matches!(synced, Ok(Ok(()))) {
+                    tracing::error!("a freeze is in force but could not be synced");
+                }
+                self.gate.sent(HANDOVER).await;
+                decision
+            }
+            Err(error) => Decision::Refuse(self.not_recorded(id.as_deref(), &error)),
+        }
+    }
+
+    /// The second value: whether this decision froze something.
+    fn decide(self: &Arc<Self>, inbound: &Inbound<'_>, frame: &Frame, id: Option<Vec<u8>>) -> Result<(Decision, bool), LedgerError> {
+        let peer = inbound.peer;
+        let now = Timestamp::now();
+        let (session, mut scopes) = self.attribute(peer, inbound.mcp_session, frame.traceparent.as_deref(), now)?;
+        scopes.push(Scope::Server(peer.server.clone()));
+        scopes.extend(frame.messages().iter().filter_map(tool_of).map(|tool| Scope::Tool(peer.server.clone(), ToolName(tool.to_owned()))));
+        let scopes: Arc<[Scope]> = scopes.into();
+        let (frozen, mut epoch) = self.gate.look(&scopes);
+        let started = Instant::now();
+        let mut judged = self.judge(inbound, frame, session, frozen.is_some(), now);
+        loop {
+            let denial = judged.stop.then(|| DenialId(uuid::Uuid::now_v7()));
+            let draft = self.message_draft(inbound, frame, session, &judged, denial, now)?;
+            let prepared = self.ledger.prepare(draft)?;
+
+            let mut freezes = self.gate.lock();
+            if freezes.epoch() != epoch {
+                epoch = freezes.epoch();
+                if let (Some(_), false) = (freezes.find(scopes.iter()), judged.reason == Some(DenyReason::Frozen)) {
+                    judged.reason = Some(DenyReason::Frozen);
+                    judged.stop = true;
+                    judged.freeze = false;
+                    continue;
+                }
+            }
+            let recorded = self.ledger.append(prepared)?;
+            let call = Call {
+                leaf: recorded.leaf(),
+                session,
+                id: id.clone(),
+                method: frame.method.as_deref().map(str::to_owned),
+                initialize: frame.method.as_deref() == Some("initialize"),
+                scopes: scopes.clone(),
+            };
+            let mut froze = false;
+            if judged.freeze {
+                let step = freeze_step(
+                    ActionId(uuid::Uuid::now_v7()),
+                    None,
+                    Some(session),
+                    self.freeze_scopes(session, peer),
+                    OperatorName::from("custody"),
+                    judged.why.clone(),
+                );
+                freezes.freeze(Freeze { action: step.id, scopes: step.scopes.clone() });
+                let took = started.elapsed();
+                froze = true;
+                self.record_freeze(&step, took);
+                epoch = freezes.epoch();
+            }
+            let findings = self.record_findings(peer, session, call.leaf, &judged.findings);
+            drop(freezes);
+            for finding in findings {
+                self.raise(finding);
+            }
+            let decision = match denial {
+                None => Decision::Forward(Permit { call, epoch, peer: peer.clone() }),
+                Some(denial) => Decision::Refuse(Refusal {
+                    status: StatusCode::OK,
+                    answer: frame.shape == Shape::Request || frame.shape == Shape::Batch,
+                    body: reply::denied(id.as_deref(), denial),
+                }),
+            };
+            return Ok((decision, froze));
+        }
+    }
+
+    /// Policy, wire faults and rules on one frame.
+    fn judge(&self, inbound: &Inbound<'_>, frame: &Frame, session: SessionId, frozen: bool, now: Timestamp) -> Judged {
+        let peer = inbound.peer;
+        let enforce = self.enforces(&peer.server);
+        let mut faults: Vec<Fault> = frame.faults.clone();
+        if let Some(headers) = inbound.headers {
+            let value = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
+            faults.extend(wire::check_headers(frame, value("mcp-method"), value("mcp-name"), value("mcp-protocol-version")));
+        }
+        let mut reason = None;
+        let mut why = String::new();
+        if frozen {
+            reason = Some(DenyReason::Frozen);
+        } else if let Some(fault) = faults.first() {
+            reason = Some(fault.reason());
+            why = fault.to_string();
+        }
+        let mut findings = Vec::new();
+        for call in frame.messages() {
+            let policy = self.ask_policy(peer, call, inbound.bytes, now);
+            if reason.is_none()
+                && let Some((denied, words)) = denied_by(&policy)
+            {
+                reason = Some(denied);
+                why = words;
+            }
+            let facts = Facts {
+                event: match call.method.as_deref() {
+                    Some("tools/call") => EventKind::ToolInvoked,
+                    Some("resources/read") => EventKind::ResourceRead,
+                    Some("prompts/get") => EventKind::PromptRequested,
+                    _ => EventKind::Message,
+                },
+                direction: Direction::ToServer,
+                outcome: if reason.is_some() { Outcome::Denied } else { Outcome::Allowed },
+                reason: reason.clone(),
+                policy,
+                enforced: enforce,
+                server: peer.server.clone(),
+                tool: call.target().map(str::to_owned),
+                listed: tool_of(call).is_some_and(|tool| self.is_listed(&peer.server, tool)),
+                method: call.method.clone(),
+                identity: peer.identity.clone(),
+                session: Some(session),
+                faults: faults.iter().map(ToString::to_string).collect(),
+                leaf: None,
+            };
+            findings.extend(self.detector().observe(&facts, now));
+        }
+        let freeze = !frozen && self.automatic.freeze && findings.iter().any(|f| f.priority == Priority::P1 && f.enforce);
+        if freeze {
+            why = findings.iter().find(|f| f.priority == Priority::P1).map(|f| f.why.clone()).unwrap_or(why);
+        }
+        let stop = frozen || freeze || (enforce && reason.is_some());
+        Judged { reason, why, findings, freeze, stop }
+    }
+
+    fn ask_policy(&self, peer: &Peer, call: &Frame, bytes: &[u8], now: Timestamp) -> PolicyOutcome {
+        let name = call.target().unwrap_or_default();
+        let action = match call.method.as_deref() {
+            Some("tools/call") => Action::CallTool(name),
+            Some("resources/read") => Action::ReadResource(name),
+            Some("prompts/get") => Action::GetPrompt(name),
+            _ => return PolicyOutcome::Undeclared,
+        };
+        // Arguments that cannot be read are a fault of the frame; here they are arguments nobody can judge.
+        let arguments = call.arguments.map(|span| serde_json::from_slice(span.of(bytes)).unwrap_or(Value::Null));
+        let query = Query {
+            principal: &peer.identity.principal,
+            role: peer.identity.role.as_ref(),
+            task: peer.identity.task.as_ref(),
+            action,
+            server: &peer.server,
+            arguments: arguments.as_ref(),
+            read_only_hint: false,
+            now,
+        };
+        self.policies.decide(&query).into()
+    }
+
+    fn message_draft(
+        &self,
+        inbound: &Inbound<'_>,
+        frame: &Frame,
+        session: SessionId,
+        judged: &Judged,
+        denial: Option<DenialId>,
+        now: Timestamp,
+    ) -> Result<Draft, LedgerError> {
+        let peer = inbound.peer;
+        let name = frame.messages().iter().find_map(tool_of).map(str::to_owned);
+        let arguments = match frame.arguments {
+            Some(span) => Some(self.ledger.commitment(Some(session), span.of(inbound.bytes))?),
+            None => None,
+        };
+        let known = frame.method.as_deref().filter(|method| wire::known_method(method));
+        let detail = MessageDetail {
+            method: frame.method.as_deref().filter(|_| known.is_none()).map(str::to_owned),
+            tool: name.clone(),
+            id: frame.id.map(|span| String::from_utf8_lossy(span.of(inbound.bytes)).into_owned()),
+            arguments,
+            faults: frame.faults.iter().map(ToString::to_string).collect(),
+            source: Some(peer.source.clone()),
+        };
+        let message = Message {
+            direction: Direction::ToServer,
+            server: peer.server.clone(),
+            transport: peer.transport,
+            shape: frame.shape,
+            method: known.map(str::to_owned),
+            tool: name.filter(|tool| self.is_listed(&peer.server, tool)).map(ToolName),
+            answers: None,
+            outcome: if judged.stop { Outcome::Denied } else { Outcome::Allowed },
+            reason: judged.reason.clone(),
+            denial,
+            spliced: inbound.spliced.map(|s| s.splices.clone()).unwrap_or_default(),
+            forwarded: self.forwarded(session, inbound.spliced)?,
+        };
+        Ok(Draft {
+            at: now,
+            session: Some(session),
+            event: Event::Message(message),
+            detail: Some(serde_json::to_value(detail).expect("a message detail is plain data")),
+            body: Some(inbound.bytes.to_vec()),
+        })
+    }
+
+    /// The last look, when the bytes are wanted. `Err`: a freeze came first.
+    pub fn redeem(&self, permit: Permit) -> Result<Sending, Refusal> {
+        let Permit { call, epoch, peer } = permit;
+        if let Some(sending) = self.gate.begin_sending(&call.scopes, epoch) {
+            return Ok(sending);
+        }
+        let denial = DenialId(uuid::Uuid::now_v7());
+        let message = Message {
+            direction: Direction::ToServer,
+            server: peer.server.clone(),
+            transport: peer.transport,
+            shape: Shape::Request,
+            method: call.method.clone().filter(|method| wire::known_method(method)),
+            tool: None,
+            answers: Some(call.leaf),
+            outcome: Outcome::Denied,
+            reason: Some(DenyReason::Overtaken),
+            denial: Some(denial),
+            spliced: Vec::new(),
+            forwarded: None,
+        };
+        self.note(Some(call.session), Event::Message(message), None::<()>);
+        Err(Refusal { status: StatusCode::OK, body: reply::denied(call.id.as_deref(), denial), answer: call.id.is_some() })
+    }
+
+    /// Commitment to the forwarded bytes, when they differ from the received ones (promise 6).
+    fn forwarded(&self, session: SessionId, spliced: Option<&Spliced>) -> Result<Option<Commitment>, LedgerError> {
+        match spliced.filter(|s| !s.splices.is_empty()) {
+            Some(spliced) => Ok(Some(self.ledger.commitment(Some(session), &spliced.bytes)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Records one message from a server and says what the agent may read.
+    pub async fn to_agent(&self, peer: &Peer, call: Option<&Call>, bytes: &[u8]) -> Returned {
+        self.to_agent_spliced(peer, call, bytes, None).await
+    }
+
+    /// As [`Core::to_agent`], where a bridge must change something on the way.
+    pub async fn to_agent_spliced(&self, peer: &Peer, call: Option<&Call>, bytes: &[u8], spliced: Option<&Spliced>) -> Returned {
+        let frame = wire::read_frame(bytes, &self.limits);
+        let now = Timestamp::now();
+        let id = frame.id.map(|span| span.of(bytes).to_vec());
+        let matches_id = |call: &&Call| spliced.is_some() || id.is_none() || call.id == id || frame.shape == Shape::Error;
+        let answered = call.filter(|_| matches!(frame.shape, Shape::Result | Shape::Error)).filter(matches_id);
+        let (session, scopes) = match call {
+            Some(call) => (call.session, call.scopes.clone()),
+            None => match self.attribute(peer, None, None, now) {
+                Ok((session, scopes)) => (session, scopes.into()),
+                Err(error) => return Returned::NotRecorded(self.not_recorded(id.as_deref(), &error).body),
+            },
+        };
+        let forwarded = match self.forwarded(session, spliced) {
+            Ok(forwarded) => forwarded,
+            Err(error) => return Returned::NotRecorded(self.not_recorded(id.as_deref(), &error).body),
+        };
+        let told_id = if spliced.is_some() { call.and_then(|call| call.id.clone()) } else { id.clone() };
+        let (frozen, _) = self.gate.look(&scopes);
+        let denial = frozen.map(|_| DenialId(uuid::Uuid::now_v7()));
+        let known = frame.method.as_deref().filter(|method| wire::known_method(method));
+        let message = Message {
+            direction: Direction::ToAgent,
+            server: peer.server.clone(),
+            transport: peer.transport,
+            shape: frame.shape,
+            method: known.map(str::to_owned).or_else(|| answered.and_then(|c| c.method.clone()).filter(|m| wire::known_method(m))),
+            tool: None,
+            answers: answered.map(|call| call.leaf),
+            outcome: if frozen.is_some() { Outcome::Denied } else { Outcome::Allowed },
+            reason: frozen.map(|_| DenyReason::Frozen),
+            denial,
+            spliced: if frozen.is_some() { vec![Splice::Withheld] } else { spliced.map(|s| s.splices.clone()).unwrap_or_default() },
+            forwarded,
+        };
+        let detail = MessageDetail {
+            method: frame.method.as_deref().filter(|_| known.is_none()).map(str::to_owned),
+            id: id.as_deref().map(|id| String::from_utf8_lossy(id).into_owned()),
+            faults: frame.faults.iter().map(ToString::to_string).collect(),
+            ..MessageDetail::default()
+        };
+        let draft = Draft {
+            at: now,
+            session: Some(session),
+            event: Event::Message(message),
+            detail: Some(serde_json::to_value(detail).expect("a message detail is plain data")),
+            body: Some(bytes.to_vec()),
+        };
+        if let Err(error) = self.ledger.record(draft) {
+            return Returned::NotRecorded(self.not_recorded(id.as_deref(), &error).body);
+        }
+        if let Some(method) = answered.and_then(|call| call.method.as_deref())
+            && frame.shape == Shape::Result
+        {
+            self.see_manifest(peer, session, method, bytes);
+        }
+        match denial {
+            None => Returned::Pass,
+            Some(denial) => Returned::Withheld(reply::denied(told_id.as_deref(), denial)),
+        }
+    }
+
+    /// Records what Custody itself told an agent instead of a server's answer.
+    pub fn told(&self, peer: &Peer, call: Option<&Call>, body: &[u8]) {
+        let message = Message {
+            direction: Direction::ToAgent,
+            server: peer.server.clone(),
+            transport: peer.transport,
+            shape: Shape::Error,
+            method: None,
+            tool: None,
+            answers: call.map(|call| call.leaf),
+            outcome: Outcome::Allowed,
+            reason: None,
+            denial: None,
+            spliced: Vec::new(),
+            forwarded: None,
+        };
+        let draft = Draft {
+            at: Timestamp::now(),
+            session: call.map(|call| call.session),
+            event: Event::Message(message),
+            detail: None,
+            body: Some(body.to_vec()),
+        };
+        if let Err(error) = self.ledger.record(draft) {
+            tracing::error!(%error, "an answer of Custody's own is not recorded");
+        }
+    }
+
+    fn not_recorded(&self, id: Option<&[u8]>, error: &LedgerError) -> Refusal {
+        tracing::error!(%error, "not recorded, so not forwarded");
+        let body = reply::json_rpc_error(id, reply::NOT_RECORDED, "not forwarded: the record cannot be written", None);
+        Refusal { status: StatusCode::SERVICE_UNAVAILABLE, body, answer: true }
+    }
+}
+
+/// The tool that a message calls.
+fn tool_of(message: &Frame) -> Option<&str> {
+    message.name.as_deref().filter(|_| message.method.as_deref() == Some("tools/call"))
+}
+
+fn denied_by(policy: &PolicyOutcome) -> Option<(DenyReason, String)> {
+    match policy {
+        PolicyOutcome::Allowed | PolicyOutcome::Undeclared => None,
+        PolicyOutcome::Denied { policy, why } => Some((DenyReason::Policy(policy.clone()), why.clone())),
+        PolicyOutcome::Error { policy, why } => Some((DenyReason::PolicyError(policy.clone()), why.clone())),
+    }
+}

@@ -1,0 +1,290 @@
+//! The incident pipeline: finding → triage → case → alert → source → snapshot → terminate, in the order of findings.
+//!
+//! The freeze of a P1 does not wait for any of this: it happened in the decision itself.
+
+use super::{Core, contain::Frozen};
+use crate::alerts::{Alert, Taken};
+use custody_engine::{
+    contain::{PlanInput, automatic_steps},
+    detect::FindingDraft,
+    triage::{self, Goal, Progress},
+};
+use custody_model::*;
+use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
+
+use super::Peer;
+
+/// Work for the pipeline, one at a time.
+pub(super) enum Job {
+    /// A finding was raised and is in the ledger.
+    Raised { finding: Box<Finding>, peer: Box<Peer>, session: SessionId },
+    /// Somebody waits until everything before is done.
+    Barrier(oneshot::Sender<()>),
+}
+
+/// A finding that is in the ledger and not yet triaged.
+pub(super) struct Raised {
+    finding: Finding,
+    peer: Peer,
+    session: SessionId,
+}
+
+impl Core {
+    /// Appends the findings of one decision. Called under the gate, so that no permitted call stands between the
+    /// denied call and its finding.
+    pub(super) fn record_findings(&self, peer: &Peer, session: SessionId, leaf: LeafIndex, drafts: &[FindingDraft]) -> Vec<Raised> {
+        drafts
+            .iter()
+            .map(|draft| {
+                let mut finding = draft.clone().into_finding(FindingId(Uuid::now_v7()), self.decided_by.clone());
+                finding.leaf = Some(leaf);
+                let event = Event::FindingRaised {
+                    finding: finding.id,
+                    rule: finding.rule.clone(),
+                    priority: finding.priority,
+                    requirement: finding.requirement.clone(),
+                    leaf: Some(leaf),
+                };
+                self.note(Some(session), event, Some(&finding));
+                Raised { finding, peer: peer.clone(), session }
+            })
+            .collect()
+    }
+
+    /// Hands a finding to the pipeline. When its queue is full the finding stays in the ledger, untriaged, and is
+    /// told in the log: nothing is forwarded on the strength of triage.
+    pub(super) fn raise(&self, raised: Raised) {
+        let Raised { finding, peer, session } = raised;
+        let id = finding.id;
+        if self.raised.try_send(Job::Raised { finding: Box::new(finding), peer: Box::new(peer), session }).is_err() {
+            tracing::error!(finding.id = %id, "the triage queue is full; this finding waits for a person");
+        }
+    }
+
+    /// Waits until every finding raised so far is worked through.
+    pub async fn quiet(&self) {
+        let (done, wait) = oneshot::channel();
+        if self.raised.send(Job::Barrier(done)).await.is_ok() {
+            let _ = wait.await;
+        }
+    }
+
+    /// The pipeline's task.
+    pub(super) async fn work(self: Arc<Self>, mut jobs: mpsc::Receiver<Job>) {
+        loop {
+            let job = tokio::select! {
+                job = jobs.recv() => job,
+                () = self.stop.cancelled() => jobs.try_recv().ok(),
+            };
+            match job {
+                None => return,
+                Some(Job::Barrier(done)) => {
+                    let _ = done.send(());
+                }
+                Some(Job::Raised { finding, peer, session }) => self.respond(*finding, &peer, session).await,
+            }
+        }
+    }
+
+    async fn respond(self: &Arc<Self>, finding: Finding, peer: &Peer, session: SessionId) {
+        self.settled().await;
+        let decision = self.triage(&finding, session, peer.identity.assurance).await;
+        let scopes = self.freeze_scopes(session, peer);
+        let opens = matches!(decision.disposition, Disposition::Confirmed | Disposition::Suspicious);
+        let case = match opens {
+            true => Some(self.open_or_join(&finding, &decision, session, &scopes).await),
+            false => None,
+        };
+        let event = Event::Triaged { finding: finding.id, disposition: decision.disposition, case: case.as_ref().map(|(case, _)| case.id) };
+        self.note(Some(session), event, Some(&decision));
+        let Some((mut case, fresh)) = case else { return };
+        tracing::warn!(case.id = %case.id, finding.rule = %finding.rule, "incident");
+
+        let reason = finding.why.clone();
+        let input = PlanInput {
+            disposition: decision.disposition,
+            case: Some(case.id),
+            session,
+            scopes: &scopes,
+            frozen: self.gate.look(&scopes).0.is_some(),
+            automatic: self.automatic,
+            reason: &reason,
+        };
+        // A case that was joined has been preserved and terminated already; only a new freeze can be due.
+        let steps: Vec<Step> = automatic_steps(&input, || ActionId(Uuid::now_v7()));
+        let mut frozen: Option<Frozen> = None;
+        if let Some(step) = steps.iter().find(|step| step.verb.as_str() == "freeze_scope") {
+            frozen = Some(self.freeze(step.clone()).await.1);
+        } else if input.frozen {
+            frozen = self.frozen(case.id, session, scopes.clone(), reason.clone());
+        }
+        if !fresh {
+            return;
+        }
+        if self.alert {
+            let taken: Vec<Taken> = self.taken(case.id).await;
+            self.outbox.send(Alert::of_case(&case, std::slice::from_ref(&finding), &taken, Timestamp::now()));
+        }
+        let wants = |verb: &str| steps.iter().any(|step| step.verb.as_str() == verb);
+        let Some(frozen) = frozen.filter(|_| wants("snapshot_session")) else { return };
+        let (_, preserved) = self.snapshot(frozen, &case, None).await;
+        let Ok(preserved) = preserved else { return };
+        triage::advance(&mut case.clocks, Progress::Reached(Goal::EvidenceHashed), Timestamp::now());
+        if wants("terminate_session") {
+            self.terminate(preserved).await;
+        }
+        self.contained(case).await;
+    }
+
+    /// What was done so far, for the alert.
+    async fn taken(&self, case: CaseId) -> Vec<Taken> {
+        self.settled().await;
+        let actions = self.projection.actions_of(case).await.unwrap_or_default();
+        actions.into_iter().filter_map(|a| a.receipt.map(|receipt| Taken { verb: a.verb, at: receipt.at, ok: receipt.ok })).collect()
+    }
+
+    /// The triage tree on everything that is known of the session (T1).
+    async fn triage(&self, finding: &Finding, session: SessionId, assurance: Assurance) -> Triage {
+        let rows = self.projection.findings_of_session(session).await.unwrap_or_default();
+        let others: Vec<Finding> = rows.into_iter().filter_map(|row| row.finding).filter(|other| other.id != finding.id).collect();
+        let record = finding
+            .principal
+            .as_ref()
+            .and_then(|principal| self.clients.records().into_iter().find(|record| record.principal == *principal));
+        let first_seen = match &finding.principal {
+            Some(principal) => self.projection.principal_first_seen(principal).await.ok().flatten(),
+            None => None,
+        };
+        let changes = self.projection.last_manifest_change(finding.server.as_ref()).await.ok().map(|at| {
+            let change = |at| finding.server.clone().map(|server| triage::ManifestChange { server, at, recorded: false });
+            at.and_then(change).into_iter().collect::<Vec<_>>()
+        });
+        triage::decide(&triage::Input {
+            finding,
+            others: &others,
+            assurance,
+            identity_created: record.map(|record| record.created),
+            first_seen,
+            manifest_changes: changes.as_deref(),
+        })
+    }
+
+    /// Related findings join one incident (T6): the open case of the same session or principal.
+    async fn open_or_join(&self, finding: &Finding, decision: &Triage, session: SessionId, scopes: &[Scope]) -> (Case, bool) {
+        let open = self.open_case(Some(session), scopes).await;
+        let (severity, incident_type) = triage::classify(std::slice::from_ref(finding), triage::Effects::default());
+        let now = Timestamp::now();
+        let (mut case, fresh) = match open {
+            Some(case) => (case, false),
+            None => (
+                Case {
+                    id: CaseId(Uuid::now_v7()),
+                    opened: now,
+                    state: CaseState::Open,
+                    severity,
+                    incident_type,
+                    triage: decision.clone(),
+                    findings: Vec::new(),
+                    sessions: Vec::new(),
+                    scopes: Vec::new(),
+                    clocks: triage::clocks(
+                        anchors(finding.at, (decision.disposition == Disposition::Confirmed).then_some(now)),
+                        finding.family == Family::Integrity,
+                    ),
+                    source: None,
+                },
+                true,
+            ),
+        };
+        case.severity = case.severity.max(severity);
+        case.findings.push(finding.id);
+        if !case.sessions.contains(&session) {
+            case.sessions.push(session);
+        }
+        for scope in scopes {
+            if !case.scopes.contains(scope) {
+                case.scopes.push(scope.clone());
+            }
+        }
+        triage::advance(&mut case.clocks, Progress::Reached(Goal::Triage), now);
+        self.update_case(&case, Some(session)).await;
+        (case, fresh)
+    }
+
+    /// The case an operator's containment belongs to: the open one of the session, or a new one.
+    pub(super) async fn case_for(&self, by: &OperatorName, session: Option<SessionId>, scopes: &[Scope], reason: &str) -> Case {
+        if let Some(case) = self.open_case(session, scopes).await {
+            return case;
+        }
+        let now = Timestamp::now();
+        let case = Case {
+            id: CaseId(Uuid::now_v7()),
+            opened: now,
+            state: CaseState::Open,
+            severity: Severity::Moderate,
+            incident_type: IncidentType::MaliciousAgentBehavior,
+            triage: Triage { disposition: Disposition::Confirmed, path: vec![format!("{by} contained it: {reason}")] },
+            findings: Vec::new(),
+            sessions: session.into_iter().collect(),
+            scopes: scopes.to_vec(),
+            clocks: triage::clocks(anchors(now, Some(now)), false),
+            source: None,
+        };
+        self.update_case(&case, session).await;
+        case
+    }
+
+    async fn open_case(&self, session: Option<SessionId>, scopes: &[Scope]) -> Option<Case> {
+        let cases = self.projection.cases().await.unwrap_or_default();
+        cases.into_iter().map(|row| row.case).rev().find(|case| {
+            case.state != CaseState::Closed
+                && (session.is_some_and(|s| case.sessions.contains(&s))
+                    || case.scopes.iter().any(|scope| matches!(scope, Scope::Principal(_)) && scopes.contains(scope)))
+        })
+    }
+
+    async fn update_case(&self, case: &Case, session: Option<SessionId>) {
+        let event = Event::CaseUpdated { case: case.id, severity: case.severity, state: case.state };
+        self.note(session.or(case.sessions.first().copied()), event, Some(case));
+        self.settled().await;
+    }
+
+    /// Containment is over: the clocks that it stops and those that it starts.
+    pub(super) async fn contained(&self, mut case: Case) {
+        let now = Timestamp::now();
+        case.state = CaseState::Contained;
+        triage::advance(&mut case.clocks, Progress::Reached(Goal::Containment), now);
+        self.update_case(&case, None).await;
+    }
+
+    /// Preserves what exists only while the session lives: everything recorded of it is synced and signed, and its
+    /// entries are digested. The digest, and words for the receipt.
+    pub(super) async fn preserve(self: &Arc<Self>, case: &Case) -> Result<(Digest, String), String> {
+        let (reader, ledger, sessions) = (self.ledger.reader(), self.ledger.clone(), case.sessions.clone());
+        let digested = tokio::task::spawn_blocking(move || {
+            ledger.sync().map_err(|error| error.to_string())?;
+            let checkpoint = ledger.checkpoint().map_err(|error| error.to_string())?;
+            let mut hash = Sha256::new();
+            let mut entries = 0u64;
+            for entry in reader.entries(LeafIndex(0)) {
+                let (_, entry, line) = entry.map_err(|error| error.to_string())?;
+                if entry.session.is_some_and(|session| sessions.contains(&session)) {
+                    hash.update(line);
+                    hash.update("\n");
+                    entries += 1;
+                }
+            }
+            Ok::<_, String>((Digest(hash.finalize().into()), entries, checkpoint.size()))
+        });
+        let (digest, entries, size) = digested.await.map_err(|error| error.to_string())??;
+        Ok((digest, format!("{entries} entries of the case preserved under the signed checkpoint of size {size}")))
+    }
+}
+
+fn anchors(detection: Timestamp, confirmation: Option<Timestamp>) -> triage::Anchors {
+    triage::Anchors { detection, confirmation, containment: None, closing: None }
+}

@@ -1,0 +1,63 @@
+//! Manifest history: every definition that was seen, its hash, each difference (R4).
+
+use super::{Core, Peer};
+use custody_engine::manifest::{Definition, definitions};
+use custody_model::*;
+use custody_store::ledger::Draft;
+use jiff::Timestamp;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::PoisonError;
+
+/// Definitions per server and listing as last seen.
+#[derive(Default)]
+pub struct Listings {
+    seen: HashMap<(ServerName, String), BTreeMap<String, Digest>>,
+}
+
+/// Definitions kept per server and listing; a server that lists more is recorded, its further names not known.
+const DEFINITIONS: usize = 10_000;
+
+impl Listings {
+    /// Restores what was seen before a restart.
+    pub fn restore(&mut self, server: ServerName, listing: String, known: impl IntoIterator<Item = (String, Digest)>) {
+        self.seen.insert((server, listing), known.into_iter().take(DEFINITIONS).collect());
+    }
+
+    /// Whether the server has listed this tool.
+    pub fn lists(&self, server: &ServerName, tool: &str) -> bool {
+        self.seen.get(&(server.clone(), "tools/list".to_owned())).is_some_and(|seen| seen.contains_key(tool))
+    }
+
+    /// Takes one page of a listing; returns the names that are new or changed.
+    fn update(&mut self, server: &ServerName, listing: &str, page: &[Definition]) -> Vec<String> {
+        let seen = self.seen.entry((server.clone(), listing.to_owned())).or_default();
+        let mut changed = Vec::new();
+        for definition in page {
+            if seen.get(&definition.name) == Some(&definition.digest) || (seen.len() >= DEFINITIONS && !seen.contains_key(&definition.name))
+            {
+                continue;
+            }
+            seen.insert(definition.name.clone(), definition.digest);
+            changed.push(definition.name.clone());
+        }
+        changed
+    }
+}
+
+impl Core {
+    /// Records a listing's definitions, if this answer is one.
+    pub(super) fn see_manifest(&self, peer: &Peer, session: SessionId, listing: &str, bytes: &[u8]) {
+        let Some(page) = definitions(listing, bytes) else { return };
+        let changed = self.listings.lock().unwrap_or_else(PoisonError::into_inner).update(&peer.server, listing, &page);
+        let event = Event::ManifestSeen {
+            server: peer.server.clone(),
+            listing: listing.to_owned(),
+            digest: custody_engine::manifest::digest(&page),
+            definitions: page.into_iter().map(|d| (d.name, d.digest)).collect(),
+            changed,
+        };
+        if let Err(error) = self.ledger.record(Draft { at: Timestamp::now(), session: Some(session), event, detail: None, body: None }) {
+            tracing::error!(%error, "a listing is not recorded");
+        }
+    }
+}

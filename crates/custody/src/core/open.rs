@@ -1,0 +1,268 @@
+//! Opening a home: ledger, projection, freezes, policies, rules; and closing it again.
+
+use super::{Core, CoreError, FINDINGS_WAITING, attach::Attachments, gate::Gate, manifest::Listings};
+use crate::alerts::{Channel, ChannelConfig, Outbox};
+use crate::config::{Automatic as Act, Config, Durability, LedgerCopy, Mode};
+use crate::trust::{Clients, Home};
+use custody_engine::{
+    contain::{Automatic, Freeze},
+    detect::{Detector, Rules},
+    policy::{Constraint, Policies, PolicySource, Role, Scalar, ServerFacts, Task},
+    session::{SessionGraph, SessionLimits},
+    wire,
+};
+use custody_model::*;
+use custody_store::{
+    ledger::{self, Ledger, LedgerKeys, LedgerOptions, Recovery},
+    projection::Projection,
+};
+use jiff::SignedDuration;
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, Weak},
+};
+use tokio::sync::{mpsc, watch};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// Entries applied to the projection in one transaction.
+const APPLIED_AT_ONCE: usize = 512;
+
+impl Core {
+    /// Opens a home for work. Only one process can, at a time.
+    ///
+    /// # Errors
+    /// [`CoreError`], with what to do about it.
+    pub async fn open(home: &Home, config: Config) -> Result<Arc<Core>, CoreError> {
+        let options = LedgerOptions {
+            durability: match config.ledger.durability {
+                Durability::Default => ledger::Durability::Default,
+                Durability::Strict => ledger::Durability::Strict,
+            },
+            sync_ms: config.ledger.sync_ms,
+            checkpoint_ms: config.ledger.checkpoint_ms,
+            daemon_key_days: config.ledger.daemon_key_days,
+            copies: config
+                .ledger
+                .copies
+                .iter()
+                .filter_map(|copy| if let LedgerCopy::File { path } = copy { Some(path.clone()) } else { None })
+                .collect(),
+            ..LedgerOptions::default()
+        };
+        let keys = LedgerKeys::parse(
+            home.read_ledger_key()?.expose(),
+            &home.read_operators()?.recipients(),
+            Some(home.read_daemon_key()?.expose()),
+        )?;
+        let (ledger, recovery) = Ledger::open(&home.ledger(), keys, options)?;
+        let projection = Projection::open(&home.database()).await?;
+        let policies = compile_policies(&config)?;
+        let (rules, rules_text) = load_rules(&config)?;
+        let decided_by =
+            DecidedBy { engine: env!("CARGO_PKG_VERSION").to_owned(), rules: rules.digest(), policies: policies.digest(), baseline: None };
+        let clients = Clients::open(&home.clients())?;
+        let outbox_core: Arc<Mutex<Weak<Core>>> = Arc::default();
+        let recorder = outbox_core.clone();
+        let outbox = Outbox::start(channels(&config)?, move |record: AlertRecord| {
+            let core = recorder.lock().unwrap_or_else(std::sync::PoisonError::into_inner).upgrade();
+            if let Some(core) = core {
+                let event = Event::AlertSent { case: record.case, channel: record.channel.clone(), ok: record.ok };
+                core.note(None, event, Some(&record));
+            }
+        });
+        catch_up(&ledger, &projection).await?;
+        let freezes = projection.active_freezes().await?.into_iter().map(|row| Freeze { action: row.action, scopes: row.scopes }).collect();
+        let mut listings = Listings::default();
+        for row in projection.manifests().await? {
+            listings.restore(row.server, row.listing, row.definitions);
+        }
+        let (raised, jobs) = mpsc::channel(FINDINGS_WAITING);
+        let (applied, applied_watch) = watch::channel(projection.applied().await?);
+        let core = Arc::new(Core {
+            home: home.clone(),
+            limits: wire::Limits { bytes: config.limits.frame_bytes, depth: config.limits.depth, ..wire::Limits::default() },
+            automatic: Automatic {
+                freeze: config.containment.automatic.contains(&Act::Freeze),
+                snapshot: config.containment.automatic.contains(&Act::Snapshot),
+                terminate: config.containment.automatic.contains(&Act::Terminate),
+            },
+            alert: config.containment.automatic.contains(&Act::Alert),
+            graph: Mutex::new(SessionGraph::new(SessionLimits {
+                idle: SignedDuration::try_from(config.sessions.idle()).unwrap_or(SignedDuration::MAX),
+                ..SessionLimits::default()
+            })),
+            clients,
+            projection,
+            applied: applied_watch,
+            gate: Gate::restore(freezes),
+            policies,
+            detector: Mutex::new(Detector::new(rules)),
+            decided_by,
+            listings: Mutex::new(listings),
+            attachments: Attachments::default(),
+            outbox,
+            raised,
+            refused: Mutex::new(0),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            ledger,
+            config,
+        });
+        *outbox_core.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::downgrade(&core);
+        core.tasks.spawn(follow(core.ledger.clone(), core.projection.clone(), applied, core.stop.clone()));
+        core.tasks.spawn(core.clone().work(jobs));
+        core.started(&recovery, &rules_text);
+        Ok(core)
+    }
+
+    fn started(&self, recovery: &Recovery, rules_text: &str) {
+        self.note(None, Event::DaemonStarted { version: env!("CARGO_PKG_VERSION").to_owned(), recovered: recovery.bytes() }, None::<()>);
+        let config = self.config.text.expose();
+        self.note(None, Event::ConfigLoaded { what: "config".to_owned(), digest: sha256(config) }, Some(json!({"text": config})));
+        let policies = self.policies.cedar_text();
+        self.note(
+            None,
+            Event::ConfigLoaded { what: "policies".to_owned(), digest: self.decided_by.policies },
+            Some(json!({"text": policies})),
+        );
+        self.note(None, Event::ConfigLoaded { what: "rules".to_owned(), digest: self.decided_by.rules }, Some(json!({"text": rules_text})));
+    }
+
+    /// Ends in order: findings worked through, alerts delivered or given up, everything applied, signed and synced.
+    pub async fn close(self: Arc<Self>) {
+        self.quiet().await;
+        self.outbox.drain(std::time::Duration::from_secs(5)).await;
+        self.note(None, Event::DaemonStopped, None::<()>);
+        self.settled().await;
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        let ledger = self.ledger.clone();
+        if let Err(error) = tokio::task::spawn_blocking(move || ledger.close()).await {
+            tracing::error!(%error, "the ledger was not closed in order");
+        }
+    }
+}
+
+fn channels(config: &Config) -> Result<Vec<Channel>, CoreError> {
+    let open = |(name, channel): (&String, &crate::config::AlertChannel)| {
+        Channel::open(&ChannelConfig::of(name, channel))
+            .map_err(|error| CoreError::Alerts { channel: name.clone(), why: error.to_string() })
+    };
+    config.alerts.iter().map(open).collect()
+}
+
+fn sha256(text: &str) -> Digest {
+    Digest(Sha256::digest(text).into())
+}
+
+fn compile_policies(config: &Config) -> Result<Policies, CoreError> {
+    let files = read_dir(config.policies.dir.as_deref(), "cedar")?;
+    Policies::compile(&policy_source(config, files)).map_err(|faults| CoreError::Loading { what: "policies", faults: lines(&faults) })
+}
+
+/// The short form of `custody.toml`, as the policies' own types.
+fn policy_source(config: &Config, cedar: Vec<(String, String)>) -> PolicySource {
+    let roles = config.roles.iter().map(|(name, role)| {
+        let constraints = role.arguments.iter().map(|a| Constraint {
+            id: format!("args:{name}/{}#{}", a.tool, a.argument),
+            tool: a.tool.clone(),
+            argument: a.argument.clone(),
+            starts_with: a.starts_with.clone(),
+            one_of: a.one_of.as_ref().map(|values| values.iter().map(scalar).collect()),
+            matches: a.matches.clone(),
+            min: a.min,
+            max: a.max,
+            max_length: a.max_length,
+            optional: a.optional,
+        });
+        let tasks = role.tasks.iter().map(|(task, t)| (task.clone(), Task { allow: t.allow.clone() }));
+        (
+            name.clone(),
+            Role { allow: role.allow.clone(), read_only: role.read_only, tasks: tasks.collect(), constraints: constraints.collect() },
+        )
+    });
+    let servers = config
+        .servers
+        .iter()
+        .map(|(name, s)| (name.clone(), ServerFacts { reads: s.reads.clone(), trust_annotations: s.trust_annotations }));
+    PolicySource { roles: roles.collect(), servers: servers.collect(), cedar }
+}
+
+fn scalar(value: &crate::config::Text) -> Scalar {
+    match value {
+        crate::config::Text::Text(text) => Scalar::Text(text.clone()),
+        crate::config::Text::Number(number) => Scalar::Number(*number),
+        crate::config::Text::Bool(truth) => Scalar::Bool(*truth),
+    }
+}
+
+fn load_rules(config: &Config) -> Result<(Rules, String), CoreError> {
+    let own = read_dir(config.rules.dir.as_deref(), "yml")?;
+    let mut rules = Rules::with_directory(&own).map_err(|faults| CoreError::Loading { what: "rules", faults: lines(&faults) })?;
+    for (rule, mode) in &config.rules.modes {
+        if !rules.set_enforce(&RuleId(rule.clone()), *mode == Mode::Enforce) {
+            return Err(CoreError::Loading { what: "rules", faults: format!("[rules.modes] names `{rule}`, and there is no such rule") });
+        }
+    }
+    let shipped = custody_engine::detect::shipped().iter().map(|(name, text)| format!("# {name}\n{text}\n"));
+    let text = shipped.chain(own.iter().map(|(name, text)| format!("# {name}\n{text}\n"))).collect();
+    Ok((rules, text))
+}
+
+fn lines(faults: &[impl ToString]) -> String {
+    faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// The files of one ending in a directory, sorted by name.
+fn read_dir(dir: Option<&Path>, ending: &str) -> Result<Vec<(String, String)>, CoreError> {
+    let Some(dir) = dir else { return Ok(Vec::new()) };
+    let failed = |path: &Path, source| CoreError::Io { doing: "read", path: path.display().to_string(), source };
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(|e| failed(dir, e))? {
+        let path = entry.map_err(|e| failed(dir, e))?.path();
+        if path.extension().is_some_and(|e| e == ending) {
+            let text = std::fs::read_to_string(&path).map_err(|e| failed(&path, e))?;
+            files.push((path.file_name().unwrap_or_default().to_string_lossy().into_owned(), text));
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Applies what the ledger has and the projection lacks.
+async fn catch_up(ledger: &Ledger, projection: &Projection) -> Result<u64, CoreError> {
+    loop {
+        let from = projection.applied().await?;
+        if from >= ledger.size() {
+            return Ok(from);
+        }
+        let reader = ledger.reader();
+        let batch =
+            tokio::task::spawn_blocking(move || reader.open_entries(LeafIndex(from)).take(APPLIED_AT_ONCE).collect::<Result<Vec<_>, _>>());
+        let batch = batch.await.expect("reading does not panic")?;
+        if batch.is_empty() {
+            return Ok(from);
+        }
+        projection.apply_many(&batch).await?;
+    }
+}
+
+/// Keeps the projection behind the ledger by milliseconds, until told to stop.
+async fn follow(ledger: Ledger, projection: Projection, applied: watch::Sender<u64>, stop: CancellationToken) {
+    let mut grown = ledger.watch();
+    loop {
+        match catch_up(&ledger, &projection).await {
+            Ok(size) => {
+                applied.send_replace(size);
+            }
+            Err(error) => tracing::error!(%error, "the projection falls behind the ledger"),
+        }
+        tokio::select! {
+            changed = grown.changed() => if changed.is_err() { return },
+            () = stop.cancelled() => return,
+        }
+    }
+}

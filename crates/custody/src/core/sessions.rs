@@ -1,0 +1,132 @@
+//! Sessions begin, grow and end (R9); every step is an entry.
+
+use super::{Core, Peer, Refusal};
+use crate::gateway::reply;
+use custody_engine::session::Attribution;
+use custody_model::*;
+use custody_store::ledger::{Draft, LedgerError};
+use http::StatusCode;
+use jiff::Timestamp;
+use std::sync::PoisonError;
+use uuid::Uuid;
+
+impl Core {
+    /// The session of a message, and every scope that a freeze of it would name. New sessions and links are
+    /// recorded before this returns.
+    pub(super) fn attribute(
+        &self,
+        peer: &Peer,
+        mcp_session: Option<&str>,
+        trace: Option<&str>,
+        now: Timestamp,
+    ) -> Result<(SessionId, Vec<Scope>), LedgerError> {
+        let links = peer.links(mcp_session, trace);
+        let mut graph = self.graph.lock().unwrap_or_else(PoisonError::into_inner);
+        let Attribution { session, started, added, ended, .. } = graph.observe(now, &peer.identity, &links, || SessionId(Uuid::now_v7()));
+        for (session, why) in ended {
+            self.ledger.record(Draft {
+                at: now,
+                session: Some(session),
+                event: Event::SessionEnded { why: why.as_str().to_owned() },
+                detail: None,
+                body: None,
+            })?;
+        }
+        if started {
+            let detail = SessionDetail {
+                identity: peer.identity.clone(),
+                source: peer.source.clone(),
+                client_info: None,
+                allowlist: self.policies.allowlist(peer.identity.role.as_ref(), peer.identity.task.as_ref()),
+            };
+            let detail = Some(serde_json::to_value(detail).expect("details are plain data"));
+            self.ledger.record(Draft { at: now, session: Some(session), event: Event::SessionStarted, detail, body: None })?;
+        }
+        for link in added {
+            self.record_link(session, &link, now)?;
+        }
+        let mut scopes = graph.scopes(session);
+        drop(graph);
+        // The scopes of this very message, whatever the graph still remembers of the session.
+        for scope in [
+            Some(Scope::Session(session)),
+            Some(Scope::Principal(peer.identity.principal.clone())),
+            Some(Scope::Connection(peer.connection)),
+            peer.process.map(Scope::Process),
+        ]
+        .into_iter()
+        .flatten()
+        {
+            if !scopes.contains(&scope) {
+                scopes.push(scope);
+            }
+        }
+        Ok((session, scopes))
+    }
+
+    fn record_link(&self, session: SessionId, link: &Link, now: Timestamp) -> Result<(), LedgerError> {
+        let (kind_of, strength) = link.kind();
+        let detail = Some(serde_json::to_value(link).expect("links are plain data"));
+        self.ledger.record(Draft {
+            at: now,
+            session: Some(session),
+            event: Event::SessionLinked { kind_of, strength },
+            detail,
+            body: None,
+        })?;
+        Ok(())
+    }
+
+    /// Adds a link that only the server's answer showed, such as the `Mcp-Session-Id` of an `initialize`.
+    pub fn link(&self, session: SessionId, peer: &Peer, link: Link) {
+        let now = Timestamp::now();
+        let mut graph = self.graph.lock().unwrap_or_else(PoisonError::into_inner);
+        let links = [Link::Connection(peer.connection), link];
+        let attribution = graph.observe(now, &peer.identity, &links, || session);
+        for link in attribution.added {
+            if let Err(error) = self.record_link(attribution.session, &link, now) {
+                tracing::error!(%error, "a link is not recorded");
+            }
+        }
+    }
+
+    /// What a freeze of this session names, for the peer that caused it.
+    pub(super) fn freeze_scopes(&self, session: SessionId, peer: &Peer) -> Vec<Scope> {
+        let mut scopes = self.graph.lock().unwrap_or_else(PoisonError::into_inner).scopes(session);
+        for scope in [Scope::Session(session), Scope::Principal(peer.identity.principal.clone()), Scope::Connection(peer.connection)] {
+            if !scopes.contains(&scope) {
+                scopes.push(scope);
+            }
+        }
+        if let Some(process) = peer.process.map(Scope::Process).filter(|process| !scopes.contains(process)) {
+            scopes.push(process);
+        }
+        scopes
+    }
+
+    /// Whether this peer may open a stream or end its protocol session: not while frozen.
+    pub fn admit_stream(&self, peer: &Peer, mcp_session: Option<&str>) -> Result<SessionId, Refusal> {
+        let unrecorded = |_| Refusal {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            body: reply::json_rpc_error(None, reply::NOT_RECORDED, "not admitted: the record cannot be written", None),
+            answer: true,
+        };
+        let (session, mut scopes) = self.attribute(peer, mcp_session, None, Timestamp::now()).map_err(unrecorded)?;
+        scopes.push(Scope::Server(peer.server.clone()));
+        match self.gate.look(&scopes).0 {
+            None => Ok(session),
+            Some(_) => Err(Refusal { status: StatusCode::FORBIDDEN, body: reply::denied(None, DenialId(Uuid::now_v7())), answer: true }),
+        }
+    }
+
+    /// The agent ended its protocol session with one server.
+    pub fn session_left(&self, session: SessionId, peer: &Peer) {
+        let detail = serde_json::json!({"server": peer.server});
+        self.note(Some(session), Event::OperatorActed { verb: "agent_left_server".to_owned() }, Some(detail));
+    }
+
+    /// A connection is gone; its links may be forgotten.
+    pub fn connection_closed(&self, principal: &PrincipalName, connection: ConnectionId) {
+        self.graph.lock().unwrap_or_else(PoisonError::into_inner).closed(principal, &Link::Connection(connection));
+    }
+}

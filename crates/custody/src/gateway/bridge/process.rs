@@ -1,0 +1,211 @@
+//! One process of a stdio server, and the task that reads from it.
+
+use super::{Command, Key, WriteFailure, routes::*};
+use crate::core::{Attached, Core, Peer, Permit, Returned};
+use crate::gateway::reply;
+use custody_engine::wire::{
+    self, Frame,
+    lines::{Line, LineDecoder},
+    splice,
+};
+use custody_model::{PrincipalName, ServerName, Shape};
+use std::{
+    io,
+    process::Stdio,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    process::{Child, ChildStdin, ChildStdout},
+    sync::Mutex,
+};
+use tokio_util::sync::CancellationToken;
+
+/// How long a server may take to end once its input is closed.
+const LEAVE: Duration = Duration::from_secs(2);
+
+/// A running server and the streams of its agents.
+pub struct Process {
+    pub(super) key: Key,
+    pub(super) principal: PrincipalName,
+    /// Whether several protocol clients share it, so that ids must be rewritten.
+    pub(super) shared: bool,
+    server: ServerName,
+    peer: Peer,
+    stdin: Mutex<Option<ChildStdin>>,
+    routes: Routes,
+    used: std::sync::Mutex<Instant>,
+    stop: CancellationToken,
+    over: CancellationToken,
+    core: Arc<Core>,
+}
+
+impl Process {
+    /// Starts the server and the task that reads from it.
+    pub(super) fn start(server: &ServerName, command: &Command, key: Key, peer: &Peer, core: Arc<Core>) -> io::Result<Arc<Self>> {
+        let mut child = tokio::process::Command::new(&command.program)
+            .args(&command.args)
+            .envs(command.env.iter().map(|(name, value)| (name, value.expose())))
+            .current_dir(&command.cwd)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()?;
+        let stdin = child.stdin.take();
+        let stdout = child.stdout.take().expect("stdout is piped");
+        let attached = core.attach(peer, None);
+        let process = Arc::new(Process {
+            shared: matches!(key, Key::Principal(_)),
+            key,
+            principal: peer.identity.principal.clone(),
+            server: server.clone(),
+            peer: peer.clone(),
+            stdin: Mutex::new(stdin),
+            routes: Routes::default(),
+            used: std::sync::Mutex::new(Instant::now()),
+            stop: CancellationToken::new(),
+            over: CancellationToken::new(),
+            core: core.clone(),
+        });
+        core.spawn(process.clone().run(child, stdout, attached));
+        Ok(process)
+    }
+
+    pub(super) fn routes(&self) -> &Routes {
+        &self.routes
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.over.is_cancelled()
+    }
+
+    /// Closes the input, waits, kills.
+    pub(super) async fn stop(&self) {
+        self.stop.cancel();
+        self.over.cancelled().await;
+    }
+
+    /// Hands over one permitted message, as one line.
+    pub(super) async fn write(&self, permit: Permit, bytes: &[u8]) -> Result<(), WriteFailure> {
+        let mut line = Vec::with_capacity(bytes.len() + 1);
+        line.extend_from_slice(bytes);
+        line.push(b'\n');
+        *self.used.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Instant::now();
+        let mut stdin = self.stdin.lock().await;
+        let Some(pipe) = stdin.as_mut() else { return Err(WriteFailure::Gone(io::ErrorKind::BrokenPipe.into())) };
+        let sending = self.core.redeem(permit).map_err(WriteFailure::Overtaken)?;
+        let written = tokio::select! {
+            written = pipe.write_all(&line) => written,
+            () = self.over.cancelled() => Err(io::ErrorKind::BrokenPipe.into()),
+        };
+        drop(sending);
+        written.map_err(WriteFailure::Gone)
+    }
+
+    async fn run(self: Arc<Self>, mut child: Child, mut stdout: ChildStdout, attached: Attached) {
+        let idle = self.core.config().sessions.idle();
+        let stopping = self.core.stopping();
+        let mut decoder = LineDecoder::new(self.core.config().limits.frame_bytes);
+        let mut buffer = vec![0; 64 << 10];
+        let mut patient = true;
+        loop {
+            let rest = idle.saturating_sub(self.used.lock().unwrap_or_else(std::sync::PoisonError::into_inner).elapsed());
+            let read = tokio::select! {
+                read = stdout.read(&mut buffer) => read,
+                () = self.stop.cancelled() => break,
+                () = stopping.cancelled() => break,
+                () = attached.ended() => { patient = false; break }
+                () = tokio::time::sleep(rest) => {
+                    if rest.is_zero() { break } else { continue }
+                }
+            };
+            let Ok(count @ 1..) = read else { break };
+            for line in decoder.push(&buffer[..count]) {
+                match line {
+                    Line::Whole { bytes, .. } => self.deliver(bytes).await,
+                    Line::Oversized { bytes } => {
+                        tracing::warn!(server = %self.server, bytes, "a line over the limit is skipped (limits.frame_bytes)")
+                    }
+                }
+            }
+        }
+        self.stdin.lock().await.take();
+        if patient {
+            let _ = tokio::time::timeout(LEAVE, child.wait()).await;
+        }
+        let _ = child.kill().await;
+        self.over.cancel();
+        for pending in self.routes.drain() {
+            let body = reply::json_rpc_error(
+                pending.call.id.as_deref(),
+                reply::UPSTREAM_FAILED,
+                &format!("server `{}` ended before it answered", self.server),
+                None,
+            );
+            self.core.told(&pending.peer, Some(&pending.call), &body);
+            if let Some(out) = pending.out {
+                let _ = out.try_send(Delivery { bytes: body, last: true });
+            }
+        }
+    }
+
+    /// Records one line and gives it to whom it belongs.
+    async fn deliver(&self, line: Vec<u8>) {
+        if line.iter().all(u8::is_ascii_whitespace) {
+            return;
+        }
+        let frame = wire::read_frame(&line, &self.core.wire_limits());
+        let answers = matches!(frame.shape, Shape::Result | Shape::Error);
+        let port = frame.id.filter(|_| answers).and_then(|id| self.port(id.of(&line)));
+        let progress =
+            frame.progress_token.filter(|_| frame.method.is_some()).and_then(|token| self.port(token.of(&line)).filter(|_| self.shared));
+        let waiting = match (&port, &progress) {
+            (Some(port), _) => self.routes.close(port),
+            (None, Some(port)) => self.routes.find(port),
+            (None, None) => None,
+        };
+        let spliced = waiting.as_ref().filter(|_| self.shared).map(|pending| restore(&line, &frame, pending));
+        let to = waiting.clone().or_else(|| (!answers).then(|| self.routes.oldest()).flatten());
+        let peer = to.as_ref().map_or(&self.peer, |pending| &pending.peer);
+        let call = to.as_ref().map(|pending| &pending.call);
+        let recorded = self.core.to_agent_spliced(peer, call, &line, spliced.as_ref()).await;
+        let bytes = match recorded {
+            Returned::Pass => spliced.map_or(line, |spliced| spliced.bytes),
+            Returned::Withheld(body) | Returned::NotRecorded(body) => body,
+        };
+        let last = port.is_some();
+        let unasked = waiting.is_none();
+        let out = match (unasked, self.routes.listener()) {
+            (true, Some(listener)) => Some(listener),
+            _ => to.and_then(|pending| pending.out),
+        };
+        match out {
+            // Backpressure: a slow agent slows its own server down.
+            Some(out) => {
+                let _ = tokio::select! {
+                    sent = out.send(Delivery { bytes, last }) => sent.is_ok(),
+                    () = self.stop.cancelled() => false,
+                };
+            }
+            None if !answers => self.routes.keep(bytes),
+            None => tracing::debug!(server = %self.server, "an answer that nobody waits for"),
+        }
+    }
+
+    fn port(&self, raw: &[u8]) -> Option<Port> {
+        match self.shared {
+            true => std::str::from_utf8(raw).ok()?.parse().ok().map(Port::Number),
+            false => Some(Port::Raw(wire::id_key(raw))),
+        }
+    }
+}
+
+/// Puts the agent's own id and token back.
+fn restore(line: &[u8], frame: &Frame, pending: &Pending) -> splice::Spliced {
+    let mut edits = splice::id_edits(line, frame, |_| pending.call.id.clone());
+    edits.extend(splice::token_edit(line, frame, |_| pending.token.clone()));
+    splice::splice(line, edits, false)
+}

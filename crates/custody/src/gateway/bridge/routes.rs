@@ -1,0 +1,152 @@
+//! Which stream of which agent a line of the process belongs to.
+
+use crate::core::{Call, Peer};
+use custody_engine::wire::IdKey;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::sync::mpsc;
+
+/// Messages in flight to one slow agent; the process waits then.
+const IN_FLIGHT: usize = 64;
+/// Server-initiated messages kept while the agent has no stream open; the oldest goes first.
+const BACKLOG: usize = 256;
+
+/// What an answer is found by: the agent's own id, or the number that replaced it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Port {
+    /// The agent's own.
+    Raw(IdKey),
+    /// Custody's.
+    Number(u64),
+}
+
+/// One message for an agent.
+pub struct Delivery {
+    /// Its bytes, recorded already.
+    pub bytes: Vec<u8>,
+    /// Whether the stream ends with it.
+    pub last: bool,
+}
+
+/// A request that waits for its answer.
+#[derive(Clone)]
+pub struct Pending {
+    /// Who asked.
+    pub peer: Peer,
+    /// What.
+    pub call: Call,
+    /// Its own progress token, raw.
+    pub token: Option<Vec<u8>>,
+    /// Where answers go; `None` before it is opened.
+    pub out: Option<mpsc::Sender<Delivery>>,
+    order: u64,
+}
+
+impl Pending {
+    /// Not yet opened.
+    pub fn new(peer: Peer, call: Call, token: Option<Vec<u8>>) -> Self {
+        Pending { peer, call, token, out: None, order: 0 }
+    }
+}
+
+/// All streams of one process.
+#[derive(Default)]
+pub struct Routes(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    number: u64,
+    pending: HashMap<Port, Pending>,
+    listener: Option<mpsc::Sender<Delivery>>,
+    backlog: VecDeque<Vec<u8>>,
+}
+
+impl Routes {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A number never used in this process.
+    pub fn next_number(&self) -> u64 {
+        let mut state = self.state();
+        state.number += 1;
+        state.number
+    }
+
+    /// Opens a stream for one request.
+    ///
+    /// # Errors
+    /// The id is in use, or too many requests wait; in words for the agent.
+    pub fn open(&self, port: Port, mut pending: Pending, limit: usize) -> Result<mpsc::Receiver<Delivery>, &'static str> {
+        let mut state = self.state();
+        if state.pending.contains_key(&port) {
+            return Err("this id is in use");
+        }
+        if state.pending.len() >= limit {
+            return Err("too many calls wait for this server (limits.concurrent_calls)");
+        }
+        let (out, answers) = mpsc::channel(IN_FLIGHT);
+        state.number += 1;
+        pending.out = Some(out);
+        pending.order = state.number;
+        state.pending.insert(port, pending);
+        Ok(answers)
+    }
+
+    /// Takes a request off; its stream ends.
+    pub fn close(&self, port: &Port) -> Option<Pending> {
+        self.state().pending.remove(port)
+    }
+
+    /// The request at a port.
+    pub fn find(&self, port: &Port) -> Option<Pending> {
+        self.state().pending.get(port).cloned()
+    }
+
+    /// The oldest request that waits: where the server's own messages go when no stream is open for them.
+    pub fn oldest(&self) -> Option<Pending> {
+        self.state().pending.values().min_by_key(|pending| pending.order).cloned()
+    }
+
+    /// The number that replaced an agent's id.
+    pub fn number_of(&self, id: &IdKey) -> Option<u64> {
+        let state = self.state();
+        state.pending.iter().find_map(|(port, pending)| match port {
+            Port::Number(number) if pending.call.id.as_deref().map(custody_engine::wire::id_key).as_ref() == Some(id) => Some(*number),
+            _ => None,
+        })
+    }
+
+    /// The stream for the server's own messages; a later one replaces an earlier one.
+    pub fn listen(&self) -> mpsc::Receiver<Delivery> {
+        let (out, events) = mpsc::channel(IN_FLIGHT.max(BACKLOG));
+        let mut state = self.state();
+        while let Some(bytes) = state.backlog.pop_front() {
+            let _ = out.try_send(Delivery { bytes, last: false });
+        }
+        state.listener = Some(out);
+        events
+    }
+
+    /// The open stream for the server's own messages.
+    pub fn listener(&self) -> Option<mpsc::Sender<Delivery>> {
+        self.state().listener.clone().filter(|out| !out.is_closed())
+    }
+
+    /// Keeps a message of the server's own until somebody listens.
+    pub fn keep(&self, bytes: Vec<u8>) {
+        let mut state = self.state();
+        if state.backlog.len() == BACKLOG {
+            state.backlog.pop_front();
+        }
+        state.backlog.push_back(bytes);
+    }
+
+    /// Everything that waits, oldest first; the streams end.
+    pub fn drain(&self) -> Vec<Pending> {
+        let mut state = self.state();
+        state.listener = None;
+        let ordered: BTreeMap<u64, Pending> = state.pending.drain().map(|(_, pending)| (pending.order, pending)).collect();
+        ordered.into_values().collect()
+    }
+}

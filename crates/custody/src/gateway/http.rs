@@ -1,0 +1,215 @@
+//! The agents' listener: `POST`, `GET` and `DELETE` on `/mcp/<server>`, nothing else.
+//!
+//! One task per connection, owned by the [`TaskTracker`] of [`serve`]; streams belong to their connection.
+
+use super::reply::{self, Body};
+use super::upstream::Upstream;
+use crate::core::{Core, Peer};
+use crate::trust::loopback::Names;
+use bytes::Bytes;
+use custody_model::*;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::{net::TcpListener, sync::Semaphore};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// Longest time for the head of a request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest time for the body of a request.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// Connections at once; a further one waits in the kernel's queue.
+const CONNECTIONS: usize = 8192;
+
+/// Everything the agents' side needs.
+pub struct Gateway {
+    core: Arc<Core>,
+    hosts: Names,
+    upstreams: BTreeMap<ServerName, Upstream>,
+}
+
+/// One accepted connection, and whose keys it has shown.
+#[derive(Debug, Clone)]
+struct Connection {
+    id: ConnectionId,
+    address: SocketAddr,
+    principals: Arc<Mutex<BTreeSet<PrincipalName>>>,
+}
+
+/// One request on its way: who, to which server, with which hints.
+pub struct Exchange {
+    /// Who sends, fixed for the connection.
+    pub peer: Peer,
+    /// Head of the request.
+    pub head: Parts,
+    /// `Mcp-Session-Id`, if sent.
+    pub mcp_session: Option<String>,
+}
+
+impl Gateway {
+    /// Prepares the upstream of every configured server. Starts none of them.
+    pub fn new(core: Arc<Core>, hosts: Names) -> Arc<Self> {
+        let upstreams = core
+            .config()
+            .servers
+            .iter()
+            .map(|(name, server)| {
+                let name = ServerName(name.clone());
+                let upstream = Upstream::new(&name, server, core.clone());
+                (name, upstream)
+            })
+            .collect();
+        Arc::new(Gateway { core, hosts, upstreams })
+    }
+
+    async fn handle(self: Arc<Self>, connection: &Connection, request: Request<Incoming>) -> Response<Body> {
+        match self.admit(connection, request).await {
+            Ok(response) | Err(response) => response,
+        }
+    }
+
+    /// Address, host, credential, server: then the method's own path.
+    async fn admit(self: Arc<Self>, connection: &Connection, request: Request<Incoming>) -> Result<Response<Body>, Response<Body>> {
+        let (head, body) = request.into_parts();
+        if let Err(why) = self.hosts.check(&head.uri, &head.headers) {
+            return Err(reply::refuse(StatusCode::FORBIDDEN, &why.to_string()));
+        }
+        let Some(principal) = bearer(&head.headers).and_then(|key| self.core.clients().authenticate(key)) else {
+            self.core.access_refused("agents", connection.address);
+            let mut response =
+                reply::refuse(StatusCode::UNAUTHORIZED, "a client key is needed: `Authorization: Bearer cck_…` (see `custody adopt`)");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"custody\""));
+            return Err(response);
+        };
+        connection.principals.lock().unwrap_or_else(PoisonError::into_inner).insert(principal.clone());
+        let Some((server, upstream)) =
+            head.uri.path().strip_prefix("/mcp/").and_then(|name| self.upstreams.get_key_value(&ServerName::from(name)))
+        else {
+            return Err(reply::refuse(StatusCode::NOT_FOUND, "no such server; see `custody status`"));
+        };
+        let peer = Peer {
+            identity: self.core.identify(&principal, text(&head.headers, "custody-task")),
+            server: server.clone(),
+            transport: Transport::Http,
+            connection: connection.id,
+            process: None,
+            source: connection.address.to_string(),
+            hint: text(&head.headers, "custody-session").map(str::to_owned),
+        };
+        let mcp_session = text(&head.headers, "mcp-session-id").map(str::to_owned);
+        let exchange = Exchange { peer, head, mcp_session };
+        match exchange.head.method {
+            Method::POST => {
+                let bytes = self.read_body(body).await?;
+                upstream.post(exchange, bytes).await
+            }
+            Method::GET => upstream.listen(exchange).await,
+            Method::DELETE => upstream.end(exchange).await,
+            _ => {
+                let mut response = reply::refuse(StatusCode::METHOD_NOT_ALLOWED, "POST, GET or DELETE");
+                response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST, GET, DELETE"));
+                Err(response)
+            }
+        }
+    }
+
+    async fn read_body(&self, body: Incoming) -> Result<Bytes, Response<Body>> {
+        let limit = self.core.config().limits.frame_bytes;
+        match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, limit).collect()).await {
+            Ok(Ok(collected)) => Ok(collected.to_bytes()),
+            Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(reply::json_response(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                reply::json_rpc_error(
+                    None,
+                    reply::TOO_LARGE,
+                    &format!("a message may have {limit} bytes at most (limits.frame_bytes)"),
+                    None,
+                ),
+            )),
+            Ok(Err(_)) => Err(reply::refuse(StatusCode::BAD_REQUEST, "the request body broke off")),
+            Err(_) => Err(reply::refuse(StatusCode::REQUEST_TIMEOUT, "the request body did not arrive in time")),
+        }
+    }
+
+    /// Stops every server that Custody started itself.
+    pub async fn close(&self) {
+        for upstream in self.upstreams.values() {
+            upstream.close().await;
+        }
+    }
+}
+
+/// Serves until `stop`, then lets running requests end for at most `grace`.
+pub async fn serve(gateway: Arc<Gateway>, listener: TcpListener, stop: CancellationToken, grace: Duration) {
+    let tasks = TaskTracker::new();
+    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let Ok(place) = room.clone().acquire_owned().await else { break };
+        let (stream, address) = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // Out of descriptors: wait for one to come free rather than spin.
+                    tracing::warn!(%error, "agents' listener cannot accept");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            },
+        };
+        let _ = stream.set_nodelay(true);
+        let connection = Connection { id: ConnectionId(uuid::Uuid::now_v7()), address, principals: Arc::default() };
+        let (gateway, stop) = (gateway.clone(), stop.clone());
+        tasks.spawn(async move {
+            let core = gateway.core.clone();
+            let here = connection.clone();
+            let service = hyper::service::service_fn(move |request| {
+                let (gateway, here) = (gateway.clone(), here.clone());
+                async move { Ok::<_, Infallible>(gateway.handle(&here, request).await) }
+            });
+            let serving = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEAD_TIMEOUT)
+                .serve_connection(TokioIo::new(stream), service);
+            let mut serving = std::pin::pin!(serving);
+            let ended = tokio::select! {
+                ended = serving.as_mut() => ended,
+                () = stop.cancelled() => {
+                    serving.as_mut().graceful_shutdown();
+                    serving.await
+                }
+            };
+            if let Err(error) = ended {
+                tracing::debug!(%error, "connection ended early");
+            }
+            for principal in &*connection.principals.lock().unwrap_or_else(PoisonError::into_inner) {
+                core.connection_closed(principal, connection.id);
+            }
+            drop(place);
+        });
+    }
+    tasks.close();
+    if tokio::time::timeout(grace, tasks.wait()).await.is_err() {
+        tracing::warn!(open = tasks.len(), "connections were cut at shutdown");
+    }
+    gateway.close().await;
+}
+
+/// The value of a header, if it is text.
+pub fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = text(headers, "authorization")?;
+    let (scheme, key) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
+}

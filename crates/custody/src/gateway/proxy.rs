@@ -1,0 +1,246 @@
+//! Upstream over Streamable HTTP: heads are filtered, bodies pass as they came.
+
+use super::gated::GatedBody;
+use super::http::{Exchange, text};
+use super::reply::{self, Body};
+use super::upstream::Answer;
+use crate::core::{Call, Core, Decision, Inbound, Peer, Returned};
+use bytes::Bytes;
+use custody_engine::wire::sse::SseDecoder;
+use custody_model::Link;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http_body::Frame;
+use http_body_util::{BodyExt, Limited, StreamBody};
+use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::{Client, connect::HttpConnector};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use std::{collections::BTreeMap, convert::Infallible, sync::Arc, time::Duration};
+use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
+
+/// Events in flight between the server and a slow agent; then the server waits.
+const EVENTS_IN_FLIGHT: usize = 16;
+
+/// Headers that belong to one hop, or that Custody sets itself.
+const NOT_FORWARDED: &[&str] = &[
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "host",
+    "origin",
+    "authorization",
+    "cookie",
+    "content-length",
+    "accept-encoding",
+    "custody-session",
+    "custody-task",
+];
+const NOT_RETURNED: &[&str] = &["connection", "keep-alive", "transfer-encoding", "upgrade", "content-length", "trailer", "set-cookie"];
+
+/// A server behind HTTP.
+pub struct Proxy {
+    uri: Result<Uri, String>,
+    headers: HeaderMap,
+    client: Client<HttpsConnector<HttpConnector>, GatedBody>,
+    core: Arc<Core>,
+    streams: TaskTracker,
+}
+
+impl Proxy {
+    /// Connects at the first request.
+    pub fn new(url: &str, headers: &BTreeMap<String, crate::config::Secret>, core: Arc<Core>) -> Self {
+        let connector = HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http1().build();
+        let headers = headers
+            .iter()
+            .filter_map(|(name, value)| Some((HeaderName::try_from(name).ok()?, HeaderValue::try_from(value.expose()).ok()?)))
+            .collect();
+        Proxy {
+            uri: url.parse().map_err(|_| url.to_owned()),
+            headers,
+            client: Client::builder(TokioExecutor::new())
+                .pool_timer(TokioTimer::new())
+                .pool_idle_timeout(Duration::from_secs(30))
+                .build(connector),
+            core,
+            streams: TaskTracker::new(),
+        }
+    }
+
+    /// See [`super::upstream::Upstream::post`].
+    pub async fn post(&self, exchange: Exchange, bytes: Bytes) -> Answer {
+        let inbound = Inbound {
+            peer: &exchange.peer,
+            mcp_session: exchange.mcp_session.as_deref(),
+            headers: Some(&exchange.head.headers),
+            bytes: &bytes,
+            spliced: None,
+        };
+        let permit = match self.core.to_server(inbound).await {
+            Decision::Forward(permit) => permit,
+            Decision::Refuse(refusal) => return Err(reply::json_response(refusal.status, refusal.body)),
+        };
+        let call = permit.call().clone();
+        let body = GatedBody::new(self.core.clone(), permit, bytes);
+        let gate = body.gate();
+        let answer = match self.send(Method::POST, &exchange.head.headers, body).await {
+            Ok(answer) => answer,
+            Err(why) => {
+                if let Some(refusal) = gate.overtaken() {
+                    return Err(reply::json_response(refusal.status, refusal.body));
+                }
+                let body = reply::json_rpc_error(
+                    call.id.as_deref(),
+                    reply::UPSTREAM_FAILED,
+                    &format!("server `{}` cannot be reached: {why}", exchange.peer.server),
+                    None,
+                );
+                self.core.told(&exchange.peer, Some(&call), &body);
+                return Err(reply::json_response(StatusCode::BAD_GATEWAY, body));
+            }
+        };
+        if let Some(id) = text(answer.headers(), "mcp-session-id").filter(|_| call.initialize) {
+            self.core.link(call.session, &exchange.peer, Link::McpSession(exchange.peer.server.clone(), id.to_owned()));
+        }
+        self.pass_on(exchange.peer, Some(call), answer).await
+    }
+
+    /// See [`super::upstream::Upstream::listen`].
+    pub async fn listen(&self, exchange: Exchange) -> Answer {
+        self.bodyless(Method::GET, exchange).await
+    }
+
+    /// See [`super::upstream::Upstream::end`].
+    pub async fn end(&self, exchange: Exchange) -> Answer {
+        self.bodyless(Method::DELETE, exchange).await
+    }
+
+    async fn bodyless(&self, method: Method, exchange: Exchange) -> Answer {
+        let session =
+            self.core.admit_stream(&exchange.peer, exchange.mcp_session.as_deref()).map_err(|r| reply::json_response(r.status, r.body))?;
+        let ended = method == Method::DELETE;
+        let answer = self.send(method, &exchange.head.headers, GatedBody::empty()).await.map_err(|why| {
+            reply::refuse(StatusCode::BAD_GATEWAY, &format!("server `{}` cannot be reached: {why}", exchange.peer.server))
+        })?;
+        if ended && answer.status().is_success() {
+            self.core.session_left(session, &exchange.peer);
+        }
+        self.pass_on(exchange.peer, None, answer).await
+    }
+
+    async fn send(&self, method: Method, headers: &HeaderMap, body: GatedBody) -> Result<Response<Incoming>, String> {
+        let uri = self.uri.clone().map_err(|url| format!("`{url}` is not a URL"))?;
+        let mut request = Request::new(body);
+        *request.method_mut() = method;
+        *request.uri_mut() = uri;
+        for (name, value) in headers.iter().filter(|(name, _)| !NOT_FORWARDED.contains(&name.as_str())) {
+            request.headers_mut().append(name, value.clone());
+        }
+        request.headers_mut().extend(self.headers.clone());
+        self.client.request(request).await.map_err(|error| innermost(&error))
+    }
+
+    /// Records, then returns, whatever the server answered.
+    async fn pass_on(&self, peer: Peer, call: Option<Call>, answer: Response<Incoming>) -> Answer {
+        let (head, body) = answer.into_parts();
+        let mut response = Response::new(reply::full(Bytes::new()));
+        *response.status_mut() = head.status;
+        for (name, value) in head.headers.iter().filter(|(name, _)| !NOT_RETURNED.contains(&name.as_str())) {
+            response.headers_mut().append(name, value.clone());
+        }
+        let stream = text(&head.headers, "content-type").is_some_and(|kind| kind.starts_with("text/event-stream"));
+        if stream {
+            *response.body_mut() = self.stream(peer, call, body);
+            return Ok(response);
+        }
+        let limit = self.core.config().limits.frame_bytes;
+        let bytes = match Limited::new(body, limit).collect().await {
+            Ok(collected) => collected.to_bytes(),
+            Err(_) => {
+                let id = call.as_ref().and_then(|c| c.id.as_deref());
+                let body = reply::json_rpc_error(
+                    id,
+                    reply::UPSTREAM_FAILED,
+                    &format!("the answer of server `{}` broke off or is over {limit} bytes (limits.frame_bytes)", peer.server),
+                    None,
+                );
+                self.core.told(&peer, call.as_ref(), &body);
+                return Err(reply::json_response(StatusCode::BAD_GATEWAY, body));
+            }
+        };
+        if bytes.is_empty() {
+            return Ok(response);
+        }
+        match self.core.to_agent(&peer, call.as_ref(), &bytes).await {
+            Returned::Pass => *response.body_mut() = reply::full(bytes),
+            Returned::Withheld(body) => {
+                response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                *response.body_mut() = reply::full(body);
+            }
+            Returned::NotRecorded(body) => return Err(reply::json_response(StatusCode::SERVICE_UNAVAILABLE, body)),
+        }
+        Ok(response)
+    }
+
+    /// Records each event, then passes its bytes on. The task ends with the server's stream, with the agent, or
+    /// when the session is terminated.
+    fn stream(&self, peer: Peer, call: Option<Call>, mut body: Incoming) -> Body {
+        let (out, events) = mpsc::channel::<Bytes>(EVENTS_IN_FLIGHT);
+        let core = self.core.clone();
+        let attached = core.attach(&peer, call.as_ref().map(|c| c.session));
+        self.streams.spawn(async move {
+            let mut decoder = SseDecoder::new(core.config().limits.frame_bytes);
+            loop {
+                let chunk = tokio::select! {
+                    () = attached.ended() => break,
+                    () = out.closed() => break,
+                    frame = body.frame() => match frame {
+                        Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
+                        _ => break,
+                    },
+                };
+                let Ok(events) = decoder.push(&chunk) else {
+                    tracing::warn!(server = %peer.server, "a server-sent event is over the limit; the stream ends");
+                    break;
+                };
+                for event in events {
+                    let raw = match event.data.filter(|data| !data.is_empty()) {
+                        None => event.raw,
+                        Some(data) => match core.to_agent(&peer, call.as_ref(), &data).await {
+                            Returned::Pass => event.raw,
+                            Returned::Withheld(body) | Returned::NotRecorded(body) => event_of(&body),
+                        },
+                    };
+                    if out.send(Bytes::from(raw)).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        });
+        StreamBody::new(futures_util::stream::unfold(events, |mut events| async move {
+            events.recv().await.map(|bytes| (Ok::<_, Infallible>(Frame::data(bytes)), events))
+        }))
+        .boxed()
+    }
+}
+
+/// One server-sent event of a JSON message that has no newline in it.
+pub fn event_of(message: &[u8]) -> Vec<u8> {
+    let mut event = b"data: ".to_vec();
+    event.extend_from_slice(message);
+    event.extend_from_slice(b"\n\n");
+    event
+}
+
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}

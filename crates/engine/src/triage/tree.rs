@@ -1,0 +1,147 @@
+//! The decision tree of source 003.
+
+use custody_model::{Assurance, Disposition, Finding, Priority, ServerName, Triage};
+use jiff::{SignedDuration, Timestamp};
+use std::collections::BTreeSet;
+
+/// An identity younger than this is new.
+pub const NEW_IDENTITY: SignedDuration = SignedDuration::from_hours(24);
+/// A manifest change within this time before the finding coincides with it.
+pub const RECENT_CHANGE: SignedDuration = SignedDuration::from_hours(24);
+
+/// All that a triage decision looks at.
+#[derive(Debug, Clone)]
+pub struct Input<'a> {
+    /// The finding to decide on.
+    pub finding: &'a Finding,
+    /// Other findings; those of another session are passed over.
+    pub others: &'a [Finding],
+    /// How the agent is known.
+    pub assurance: Assurance,
+    /// When its credential was made. `None`: not known.
+    pub identity_created: Option<Timestamp>,
+    /// When it was first seen. `None`: not known.
+    pub first_seen: Option<Timestamp>,
+    /// Changes of the definitions of the session's servers. `None`: not known.
+    pub manifest_changes: Option<&'a [ManifestChange]>,
+}
+
+/// A change of a server's definitions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManifestChange {
+    /// Whose.
+    pub server: ServerName,
+    /// When it was seen.
+    pub at: Timestamp,
+    /// Whether a change record announced it.
+    pub recorded: bool,
+}
+
+/// Triages a finding (T1). The path holds each question with its answer, and the conclusion last.
+pub fn decide(input: &Input<'_>) -> Triage {
+    let mut path = Vec::new();
+    let disposition = walk(input, &mut path);
+    path.push(
+        match disposition {
+            Disposition::Confirmed => "confirmed incident: contain now, evidence first",
+            Disposition::Suspicious => "suspicious: suspend the session and look into it",
+            Disposition::ProbableFalsePositive => "probable false positive: logged, watched for recurrence",
+            Disposition::Escalate => "escalated: not enough is known to rule an incident out",
+        }
+        .to_owned(),
+    );
+    Triage { disposition, path }
+}
+
+fn walk(input: &Input<'_>, path: &mut Vec<String>) -> Disposition {
+    let finding = input.finding;
+    let mut ask = |question: &str, answer: Option<bool>, detail: String| {
+        let word = match answer {
+            Some(true) => "yes",
+            Some(false) => "no",
+            None => "unknown",
+        };
+        path.push(format!("{question} {word}: {detail}"));
+        answer == Some(true)
+    };
+
+    let is_p1 = finding.priority == Priority::P1;
+    if ask("P1 signal?", Some(is_p1), format!("{} is {:?} ({})", finding.rule, finding.priority, finding.requirement)) {
+        return Disposition::Confirmed;
+    }
+
+    let signals: Vec<&Finding> = std::iter::once(finding).chain(input.others.iter().filter(|other| together(finding, other))).collect();
+    let families: BTreeSet<_> = signals.iter().map(|signal| signal.family).collect();
+    let rules: BTreeSet<&str> = signals.iter().map(|signal| signal.rule.as_str()).collect();
+    let listed = rules.iter().copied().collect::<Vec<_>>().join(", ");
+    let detail = match (families.len(), rules.len()) {
+        (2.., _) => format!("{listed} are of {} independent families", families.len()),
+        (_, 1) => "it is the only one".to_owned(),
+        _ => format!("{listed} are all of one family"),
+    };
+    if ask("Two or more independent signals in the session?", Some(families.len() >= 2), detail) {
+        return Disposition::Confirmed;
+    }
+
+    let (is_new, detail) = identity(input);
+    if ask("Identity new, recently created or unrecognised?", is_new, detail) {
+        return Disposition::Suspicious;
+    }
+
+    let (changed, detail) = manifest(input);
+    if ask("Recent manifest change?", changed, detail) {
+        return Disposition::Suspicious;
+    }
+
+    let alone = rules.len() == 1;
+    let known = is_new.is_some() && changed.is_some();
+    // A P3 never escalates alone (D5), so gaps in what is known do not make it one.
+    let lone_p3 = alone && finding.priority == Priority::P3;
+    let detail = match (alone, known, lone_p3) {
+        (true, true, _) => format!("one {:?}, known agent, no change", finding.priority),
+        (_, _, true) => "one P3, which never escalates alone".to_owned(),
+        (false, ..) => "other signals of the same family are present".to_owned(),
+        (true, false, false) => "what is known of the agent or its servers has gaps".to_owned(),
+    };
+    if ask("Lone P2 or P3, known agent, no change?", Some((alone && known) || lone_p3), detail) {
+        return Disposition::ProbableFalsePositive;
+    }
+    Disposition::Escalate
+}
+
+/// Same session; where one has none, same agent.
+fn together(a: &Finding, b: &Finding) -> bool {
+    if a.id == b.id {
+        return false;
+    }
+    match (a.session, b.session) {
+        (Some(a), Some(b)) => a == b,
+        _ => a.principal.is_some() && a.principal == b.principal,
+    }
+}
+
+fn identity(input: &Input<'_>) -> (Option<bool>, String) {
+    if input.assurance == Assurance::Unverified {
+        return (Some(true), "nothing vouches for who the agent is".to_owned());
+    }
+    let age = |since: Timestamp| input.finding.at.duration_since(since);
+    match (input.identity_created, input.first_seen) {
+        (Some(created), _) if age(created) < NEW_IDENTITY => (Some(true), format!("its credential was made at {created:.0}")),
+        (_, Some(seen)) if age(seen) < NEW_IDENTITY => (Some(true), format!("it was first seen at {seen:.0}")),
+        (Some(_), Some(seen)) => (Some(false), format!("known since {seen:.0}")),
+        _ => (None, "not known since when".to_owned()),
+    }
+}
+
+fn manifest(input: &Input<'_>) -> (Option<bool>, String) {
+    let Some(changes) = input.manifest_changes else { return (None, "not known".to_owned()) };
+    let age = |change: &ManifestChange| input.finding.at.duration_since(change.at);
+    // A change seen after the finding is within reach too: the listing may have been late.
+    match changes.iter().filter(|change| age(change).abs() <= RECENT_CHANGE).max_by_key(|change| (!change.recorded, change.at)) {
+        Some(change) => {
+            let record = if change.recorded { "announced by a change record" } else { "without a change record" };
+            (Some(true), format!("server {} at {:.0}, {record}", change.server, change.at))
+        }
+        None => (Some(false), "none within a day".to_owned()),
+    }
+}
