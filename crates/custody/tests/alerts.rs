@@ -1,4 +1,5 @@
 //! Alerts against real receivers: an HTTP server and `aiosmtpd` (N3, issue item 10).
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use axum::{Router, body::Bytes, extract::State, http::HeaderMap, http::StatusCode, response::IntoResponse, routing::post};
 use custody::alerts::{Alert, Channel, ChannelConfig, DeliveryLimits, Outbox, Taken, deliver, webhook};

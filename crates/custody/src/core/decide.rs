@@ -113,7 +113,7 @@ impl Core {
                 self.raise(finding);
             }
             let decision = match denial {
-                None => Decision::Forward(Permit { call, epoch, peer: peer.clone() }),
+                None => Decision::Forward(Box::new(Permit { call, epoch, peer: peer.clone() })),
                 Some(denial) => Decision::Refuse(Refusal {
                     status: StatusCode::OK,
                     answer: frame.shape == Shape::Request || frame.shape == Shape::Batch,

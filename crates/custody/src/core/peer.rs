@@ -112,7 +112,7 @@ pub struct Refusal {
 /// The answer to [`super::Core::to_server`].
 pub enum Decision {
     /// Recorded and permitted.
-    Forward(Permit),
+    Forward(Box<Permit>),
     /// Recorded and denied, or not recorded and therefore not forwarded.
     Refuse(Refusal),
 }

@@ -82,7 +82,7 @@ impl Proxy {
             spliced: None,
         };
         let permit = match self.core.to_server(inbound).await {
-            Decision::Forward(permit) => permit,
+            Decision::Forward(permit) => *permit,
             Decision::Refuse(refusal) => return Err(reply::json_response(refusal.status, refusal.body)),
         };
         let call = permit.call().clone();

@@ -93,7 +93,7 @@ impl Bridge {
             spliced: Some(&spliced),
         };
         let permit = match self.core.to_server(inbound).await {
-            Decision::Forward(permit) => permit,
+            Decision::Forward(permit) => *permit,
             Decision::Refuse(refusal) => return Err(self.refused(refusal, opens, &process).await),
         };
         let call = permit.call().clone();
