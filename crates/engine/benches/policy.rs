@@ -49,6 +49,11 @@ fn decisions(c: &mut Criterion) {
             now: jiff::Timestamp::UNIX_EPOCH,
         })
     };
+    let mut with_time = fifty_one();
+    let text = "forbid (principal, action == Action::\"call_tool\", resource in Server::\"bank\") when { context.hour < 8 };";
+    with_time.cedar.push(("night.cedar".into(), text.into()));
+    let with_time = Policies::compile(&with_time).expect("compiles");
+    c.bench_function("policy/52/allow_never_cached", |b| b.iter(|| ask(black_box(&with_time), "read_file", &arguments)));
     c.bench_function("policy/51/allow", |b| b.iter(|| ask(black_box(&short), "read_file", &arguments)));
     c.bench_function("policy/51/deny", |b| b.iter(|| ask(black_box(&short), "send_data", &arguments)));
     c.bench_function("policy/52/allow_with_argument_facts", |b| b.iter(|| ask(black_box(&with_cedar), "read_file", &arguments)));

@@ -9,6 +9,7 @@
 //!
 //! Deliberately absent: freezes. They are looked up in memory before Cedar is asked.
 
+mod cache;
 mod compile;
 mod constraint;
 mod error;
@@ -37,6 +38,7 @@ pub struct Policies {
     slices: Slices,
     names: Names,
     authorizer: Authorizer,
+    cache: cache::Cache,
     digest: Digest,
 }
 
@@ -122,7 +124,8 @@ impl Policies {
         hash.update(serde_json::to_vec(source).unwrap_or_default());
         hash.update(&text);
         let digest = Digest(hash.finalize().into());
-        Ok(Policies { source: source.clone(), text, slices, names: Names::new(), authorizer: Authorizer::new(), digest })
+        let (names, authorizer, cache) = (Names::new(), Authorizer::new(), cache::Cache::default());
+        Ok(Policies { source: source.clone(), text, slices, names, authorizer, cache, digest })
     }
 
     /// Nothing declared: every question is [`Verdict::Undeclared`].
@@ -137,7 +140,20 @@ impl Policies {
         }
         let slice = self.slices.of(q.role, q.action);
         let broken = self.broken(q);
-        let request = match slice::request(&self.names, slice, q, &broken, self.source.is_read_only(q)) {
+        let read_only = self.source.is_read_only(q);
+        let key = if slice.asks.changing() { None } else { cache::Key::of(q, &broken, read_only) };
+        if let Some(verdict) = key.as_ref().and_then(|key| self.cache.known(key)) {
+            return verdict;
+        }
+        let verdict = self.ask(q, slice, &broken, read_only);
+        if let Some(key) = key {
+            self.cache.keep(key, &verdict);
+        }
+        verdict
+    }
+
+    fn ask(&self, q: &Query<'_>, slice: &slice::Slice, broken: &[&str], read_only: bool) -> Verdict {
+        let request = match slice::request(&self.names, slice, q, broken, read_only) {
             Ok(request) => request,
             Err(why) => return Verdict::Error { policy: self.allowlist_id(q), why },
         };
@@ -190,14 +206,9 @@ impl Policies {
     #[cfg(test)]
     fn unsliced(&self) -> Policies {
         let slices = Slices::unsliced(&self.source, &self.text);
-        Policies {
-            source: self.source.clone(),
-            text: self.text.clone(),
-            slices,
-            names: Names::new(),
-            authorizer: Authorizer::new(),
-            ..*self
-        }
+        let (source, text, digest) = (self.source.clone(), self.text.clone(), self.digest);
+        let (names, authorizer, cache) = (Names::new(), Authorizer::new(), cache::Cache::default());
+        Policies { source, text, slices, names, authorizer, cache, digest }
     }
 
     /// Ids of the constraints that the arguments break.

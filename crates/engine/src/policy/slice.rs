@@ -21,8 +21,38 @@ const TYPES: [&str; 7] = ["Agent", "Role", "Server", "Tool", "Resource", "Prompt
 /// The policies that one role's one kind of action can meet.
 pub(super) struct Slice {
     pub policies: PolicySet,
-    /// Whether some policy reads the arguments. Without one they are not typed at all.
-    pub reads_arguments: bool,
+    pub asks: Asks,
+}
+
+/// Which facts some policy of a slice reads; the others are not computed.
+#[derive(Clone, Copy)]
+pub(super) struct Asks {
+    names: bool,
+    broken: bool,
+    read_only: bool,
+    time: bool,
+    arguments: bool,
+}
+
+impl Asks {
+    /// By the policies' text. Where that is not plainly `context.name` or `context has name`, everything is given.
+    fn of(policies: &[&Policy]) -> Asks {
+        let texts: Vec<String> = policies.iter().map(|policy| policy.to_string()).collect();
+        let asked: Option<HashSet<&str>> = texts.iter().flat_map(|text| text.split("context").skip(1)).map(name_after_context).collect();
+        let reads = |names: &[&str]| asked.as_ref().is_none_or(|asked| names.iter().any(|name| asked.contains(name)));
+        Asks {
+            names: reads(&["server", "name"]),
+            broken: reads(&["broken"]),
+            read_only: reads(&["read_only"]),
+            time: reads(&["hour", "weekday"]),
+            arguments: reads(&["args", "unrepresentable"]),
+        }
+    }
+
+    /// Whether the answer may differ for the same agent, role, task and name.
+    pub(super) fn changing(self) -> bool {
+        self.time || self.arguments
+    }
 }
 
 pub(super) struct Slices {
@@ -49,7 +79,7 @@ impl Slices {
         let mut slices = Slices::build(source, short_form).unwrap();
         for slice in slices.by_role.values_mut().flatten().chain(&mut slices.other) {
             slice.policies = PolicySet::from_policies(policies.clone()).unwrap();
-            slice.reads_arguments = true;
+            slice.asks = Asks { names: true, broken: true, read_only: true, time: true, arguments: true };
         }
         slices
     }
@@ -131,13 +161,17 @@ fn role_of(policy: &Policy) -> Option<String> {
 impl Slice {
     fn of(policies: &[Policy], role: Option<&str>, action: &str) -> Slice {
         let chosen: Vec<&Policy> = policies.iter().filter(|p| concerns_role(p, role) && concerns_action(p, action)).collect();
-        let reads_arguments = chosen.iter().any(|policy| {
-            let text = policy.to_string();
-            text.contains("args") || text.contains("unrepresentable")
-        });
+        let asks = Asks::of(&chosen);
         let policies = PolicySet::from_policies(chosen.into_iter().cloned()).expect("ids were checked to be unique");
-        Slice { policies, reads_arguments }
+        Slice { policies, asks }
     }
+}
+
+/// The attribute in `.name` or ` has name`; `None` for any other use of the context.
+fn name_after_context(rest: &str) -> Option<&str> {
+    let name = rest.strip_prefix('.').or_else(|| rest.trim_start().strip_prefix("has ").map(str::trim_start))?;
+    let end = name.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(name.len());
+    (end > 0).then_some(&name[..end])
 }
 
 fn concerns_role(policy: &Policy, role: Option<&str>) -> bool {
@@ -153,7 +187,7 @@ fn concerns_action(policy: &Policy, action: &str) -> bool {
     }
 }
 
-fn index(action: Action<'_>) -> usize {
+pub(super) fn index(action: Action<'_>) -> usize {
     match action {
         Action::CallTool(_) => 0,
         Action::ReadResource(_) => 1,
@@ -217,17 +251,25 @@ fn context(slice: &Slice, q: &Query<'_>, broken: &[&str], read_only: bool) -> Re
     let text = |text: &str| RestrictedExpression::new_string(text.to_owned());
     let mut pairs = Vec::with_capacity(10);
     let mut add = |name: &str, value| pairs.push((name.to_owned(), value));
-    add("server", text(q.server.as_str()));
-    add("name", text(q.action.name()));
+    if slice.asks.names {
+        add("server", text(q.server.as_str()));
+        add("name", text(q.action.name()));
+    }
     if let Some(task) = q.task {
         add("task", text(task.as_str()));
     }
-    add("broken", RestrictedExpression::new_set(broken.iter().map(|id| text(id))));
-    add("read_only", RestrictedExpression::new_bool(read_only));
-    let now = q.now.to_zoned(jiff::tz::TimeZone::UTC);
-    add("hour", RestrictedExpression::new_long(now.hour().into()));
-    add("weekday", RestrictedExpression::new_long(now.weekday().to_monday_one_offset().into()));
-    if slice.reads_arguments && matches!(q.action, Action::CallTool(_)) {
+    if slice.asks.broken {
+        add("broken", RestrictedExpression::new_set(broken.iter().map(|id| text(id))));
+    }
+    if slice.asks.read_only {
+        add("read_only", RestrictedExpression::new_bool(read_only));
+    }
+    if slice.asks.time {
+        let now = q.now.to_zoned(jiff::tz::TimeZone::UTC);
+        add("hour", RestrictedExpression::new_long(now.hour().into()));
+        add("weekday", RestrictedExpression::new_long(now.weekday().to_monday_one_offset().into()));
+    }
+    if slice.asks.arguments && matches!(q.action, Action::CallTool(_)) {
         let typed = q.arguments.map(facts::typed);
         let (members, unrepresentable) = typed.map_or_else(Default::default, |t| (t.members, t.unrepresentable));
         add("args", RestrictedExpression::new_record(members).expect("names of a JSON object are unique"));

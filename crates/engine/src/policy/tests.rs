@@ -342,3 +342,43 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn the_cache_mixes_up_nothing() {
+    // Parts that read the same when they are put together without their lengths.
+    let policies =
+        Policies::compile(&with("@id(\"night\") forbid (principal, action, resource == Tool::\"files/x\") when { context.hour < 8 };"))
+            .unwrap();
+    for _ in 0..2 {
+        assert!(ask(&policies, "payer/-", "bank/read", Some(json!({}))).contains("ALLOW"));
+        assert!(ask(&policies, "payer/-", "bank/read", Some(json!({"path": "x"}))).contains("DENY"), "the arguments count");
+        assert!(ask(&policies, "analyst/-", "bank/read", None).contains("DENY"));
+        assert!(ask(&policies, "worker/mail", "mail/send", None).contains("ALLOW"));
+        assert!(ask(&policies, "worker/-", "mail/send", None).contains("DENY"));
+        assert!(ask(&policies, "auditor/-", "files/read_file", None).contains("ALLOW"));
+        assert!(ask(&policies, "auditor/-", "files/resource:read_file", None).contains("ALLOW"));
+        assert!(ask_at(&policies, "auditor/-", "trusted/t", None, "2026-04-07T10:00:00Z", true).contains("ALLOW"));
+        assert!(ask_at(&policies, "auditor/-", "trusted/t", None, "2026-04-07T10:00:00Z", false).contains("DENY"));
+        let night = |hour: &str| ask_at(&policies, "analyst/-", "files/x", None, &format!("2026-04-07T{hour}:00:00Z"), false);
+        assert!(night("10").contains("ALLOW") && night("07").contains("DENY  by night"));
+    }
+}
+
+#[test]
+fn facts_cannot_be_read_under_another_spelling() {
+    for text in [
+        "forbid (principal, action, resource) when { context[\"hour\"] < 24 };",
+        "forbid (principal, action, resource) when { context[\"h\\u{6f}ur\"] < 24 };",
+        "forbid (principal, action, resource) when { context\n  .hour < 24 };",
+        "forbid (principal, action, resource) when { context has hour };",
+        "forbid (principal, action, resource) when { context has   hour };",
+        "forbid (principal, action, resource) when { context // the hour\n .hour < 24 };",
+        "forbid (principal, action, resource) when { context. hour < 24 };",
+        "forbid (principal, action, resource) when { (context).hour < 24 };",
+        "forbid (principal, action, resource) when { context != {} };",
+        "forbid (principal, action, resource) when { [context].contains({}) == false };",
+    ] {
+        let verdict = ask(&Policies::compile(&with(text)).unwrap(), "payer/-", "bank/read", None);
+        assert!(verdict.contains("DENY  by extra.cedar#1"), "{text}\n{verdict}");
+    }
+}
