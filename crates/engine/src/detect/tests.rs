@@ -234,3 +234,11 @@ proptest::proptest! {
         let _ = Rules::load(&[("x.yml", &mutated)]);
     }
 }
+
+#[test]
+fn every_fact_is_documented() {
+    let page = include_str!("../../../../docs/policy.md");
+    for fact in facts::all() {
+        assert!(page.contains(&format!("`{}`", fact.name)), "docs/policy.md does not name {}", fact.name);
+    }
+}

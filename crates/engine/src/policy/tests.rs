@@ -382,3 +382,14 @@ fn facts_cannot_be_read_under_another_spelling() {
         assert!(verdict.contains("DENY  by extra.cedar#1"), "{text}\n{verdict}");
     }
 }
+
+#[test]
+fn the_example_of_the_repository_compiles_and_does_what_it_says() {
+    let policies = Policies::compile(&with(include_str!("../../../../policies/example.cedar"))).unwrap();
+    let pay = |amount: Value, now: &str| ask_at(&policies, "payer/-", "bank/pay", Some(json!({ "amount": amount })), now, false);
+    assert!(pay(json!(10), "2026-04-07T10:00:00Z").contains("ALLOW"));
+    assert!(pay(json!(10), "2026-04-07T19:00:00Z").contains("DENY  by office-hours:pay: payments are made on workdays"));
+    assert!(pay(json!("5000"), "2026-04-07T10:00:00Z").contains("ERROR in amount:pay"));
+    assert!(ask(&policies, "auditor/-", "legacy-files/resource:x", None).contains("DENY  by quarantine:legacy-files"));
+    assert!(ask(&policies, "-/-", "text/translate", None).contains("ALLOW by extra:"));
+}
