@@ -12,6 +12,7 @@ mod error;
 mod keys;
 mod layout;
 mod lines;
+mod notes;
 mod open;
 mod options;
 mod reader;
@@ -21,6 +22,7 @@ mod seal;
 mod sign;
 mod storage;
 mod stored;
+mod verify;
 mod write;
 
 pub use error::LedgerError;
@@ -29,6 +31,7 @@ pub use options::{CreateOptions, Durability, LedgerKeys, LedgerOptions};
 pub use reader::Reader;
 pub use sign::CopyState;
 pub use storage::{Disk, Storage, StoredFile};
+pub use verify::{CopiedHead, Fault, Progress, Proven, SignedHead, Strength, VerifyOptions, VerifyReport, verify};
 
 use custody_model::{Commitment, Digest, Entry, Event, KeyId, LeafIndex, SessionId};
 use custody_tlog::SignedCheckpoint;

@@ -5,16 +5,16 @@ use super::{
     keys::KeyStore,
     layout::{Head, Layout},
     lines::{Line, Lines},
+    notes::NoteFile,
     seal::OVERHEAD,
     stored::StoredHashes,
 };
 use age::x25519::Identity;
 use custody_model::{Entry, LeafIndex, OpenEntry, Sealed};
-use custody_tlog::{ConsistencyProof, InclusionProof, SignedCheckpoint, notes};
+use custody_tlog::{ConsistencyProof, InclusionProof, SignedCheckpoint};
 use std::{
     collections::HashMap,
     fs::File,
-    io::{BufRead, BufReader},
     os::unix::fs::FileExt,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
@@ -25,8 +25,6 @@ use tokio::sync::watch;
 const MARK_EVERY: u64 = 64;
 /// Segments whose marks are kept.
 const MARKED_SEGMENTS: usize = 256;
-/// Longest signed note in `checkpoints`.
-const MAX_NOTE: usize = 64 << 10;
 
 /// Reads a ledger. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -272,69 +270,4 @@ impl Iterator for Entries {
 pub(super) fn parse_entry(line: &[u8]) -> Result<Entry, String> {
     let entry: Entry = serde_json::from_slice(line).map_err(|e| e.to_string())?;
     if entry.v == custody_model::ENTRY_VERSION { Ok(entry) } else { Err(format!("version {} is unknown to this program", entry.v)) }
-}
-
-/// Signed notes appended to a file, one at a time.
-pub(super) struct NoteFile {
-    reader: BufReader<File>,
-    path: std::path::PathBuf,
-    /// Where the next note begins.
-    pub offset: u64,
-    /// The line read ahead.
-    ahead: Vec<u8>,
-    failed: bool,
-}
-
-impl NoteFile {
-    pub fn open(path: &Path) -> Result<NoteFile, LedgerError> {
-        let file = File::open(path).map_err(LedgerError::storage("open", path))?;
-        let reader = BufReader::new(file);
-        Ok(NoteFile { reader, path: path.to_owned(), offset: 0, ahead: Vec::new(), failed: false })
-    }
-
-    /// The next note with its offset: lines up to the first that follows a signature and is none.
-    fn read(&mut self) -> Result<Option<(u64, SignedCheckpoint)>, LedgerError> {
-        use std::io::Read;
-        let mut note = std::mem::take(&mut self.ahead);
-        let mut signed = false;
-        loop {
-            let from = note.len();
-            let count =
-                (&mut self.reader).take(MAX_NOTE as u64).read_until(b'\n', &mut note).map_err(LedgerError::storage("read", &self.path))?;
-            let is_signature = note[from..].starts_with("— ".as_bytes());
-            if signed && !is_signature {
-                self.ahead = note.split_off(from);
-                break;
-            }
-            signed = is_signature;
-            if count == 0 || note.len() > MAX_NOTE {
-                break;
-            }
-        }
-        if note.is_empty() {
-            return Ok(None);
-        }
-        let offset = self.offset;
-        self.offset += note.len() as u64;
-        let bad = |what: &str| LedgerError::damaged(&self.path, format!("offset {offset}: {what}"));
-        let text = std::str::from_utf8(&note).map_err(|_| bad("not UTF-8"))?;
-        match notes(text).next() {
-            Some(whole) if whole.len() == text.len() => {}
-            _ => return Err(bad("not a whole signed checkpoint")),
-        }
-        Ok(Some((offset, SignedCheckpoint::parse(text).map_err(|e| bad(&e.to_string()))?)))
-    }
-}
-
-impl Iterator for NoteFile {
-    type Item = Result<(u64, SignedCheckpoint), LedgerError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.failed {
-            return None;
-        }
-        let item = self.read().transpose();
-        self.failed = matches!(item, Some(Err(_)));
-        item
-    }
 }

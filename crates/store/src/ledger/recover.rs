@@ -56,24 +56,23 @@ pub(super) fn open(layout: Layout, keys: LedgerKeys, options: LedgerOptions) -> 
     let segment_path = layout.segment(first);
     let pack_path = layout.pack(ordinal);
     let last = scan_last(&segment_path, &pack_path, ordinal, first, signed_size)?;
+    let size = first.0 + last.leaves.len() as u64;
+    if size < signed_size {
+        return Err(LedgerError::RolledBack { size, signed: signed_size });
+    }
+    let before = tree_before(&layout, &*storage, &firsts, &mut recovery)?;
+    if let Some(signed) = &signed
+        && root_at(&layout, signed.size(), &before, &last.leaves)? != signed.root()
+    {
+        let what = format!("the first {} entries do not have the root that was signed; run `custody verify`", signed.size());
+        return Err(LedgerError::damaged(&layout.segments(), what));
+    }
+    // Nothing was changed up to here but hashes that can be computed again: a ledger that is refused stays as it is.
     let segment = tail(&*storage, &segment_path, last.len)?;
     let pack = tail(&*storage, &pack_path, last.pack_len)?;
     recovery.line_bytes = segment.1;
     recovery.pack_bytes = pack.1;
-
-    let (hashes, frontier) = restore_hashes(&layout, &*storage, &firsts, &last.leaves, &mut recovery)?;
-    if frontier.size() < signed_size {
-        return Err(LedgerError::RolledBack { size: frontier.size(), signed: signed_size });
-    }
-    if let Some(signed) = &signed {
-        let path = layout.hashes();
-        let read = StoredHashes::open(&path).map_err(LedgerError::storage("open", &path))?;
-        let root = custody_tlog::root(signed.size(), &read).map_err(|e| LedgerError::damaged(&path, e.to_string()))?;
-        if root != signed.root() {
-            let what = format!("the first {} entries do not have the root that was signed; run `custody verify`", signed.size());
-            return Err(LedgerError::damaged(&layout.segments(), what));
-        }
-    }
+    let (hashes, frontier) = restore_hashes(&layout, &*storage, before, &last.leaves, &mut recovery)?;
 
     settle_keys(&layout, &*storage, &last)?;
     let store = KeyStore::new(layout.clone(), keys.daemon.clone().into_iter().collect());
@@ -301,58 +300,73 @@ fn check_part(part: &Sealed, ordinal: u32, pack_size: u64, file: Option<&File>) 
     }
 }
 
-/// Makes `hashes` agree with the segments: normally by computing those of the last segment, all when it lacks more.
+/// The tree up to the last segment: from `hashes`, or from all segments when that lacks some.
+fn tree_before(layout: &Layout, storage: &dyn Storage, firsts: &[LeafIndex], recovery: &mut Recovery) -> Result<Frontier, LedgerError> {
+    let path = layout.hashes();
+    let file = storage.open_append(&path).map_err(LedgerError::storage("open", &path))?;
+    let size = file.size().map_err(LedgerError::storage("read", &path))?;
+    let (last, earlier) = firsts.split_last().expect("checked by the caller");
+    if size >= stored_hash_count(last.0) * HASH_SIZE as u64 {
+        let stored = StoredHashes::open(&path).map_err(LedgerError::storage("open", &path))?;
+        return Frontier::read(last.0, &stored).map_err(|e| LedgerError::damaged(&path, e.to_string()));
+    }
+    file.truncate(0).map_err(LedgerError::storage("cut", &path))?;
+    let mut frontier = Frontier::default();
+    for first in earlier {
+        let mut lines = Lines::open(&layout.segment(*first), 0)?;
+        while lines.read()? == Line::Whole {
+            let added = stored::bytes(&frontier.push(leaf_hash(&lines.line)));
+            file.append(&added).map_err(LedgerError::storage("write", &path))?;
+        }
+    }
+    recovery.hashes += stored_hash_count(frontier.size());
+    if frontier.size() != last.0 {
+        let what = format!("the segment after {} entries begins at {last}", frontier.size());
+        return Err(LedgerError::damaged(&layout.segments(), what));
+    }
+    Ok(frontier)
+}
+
+/// Root of the first `size` entries, by the lines of the last segment and the stored hashes before it.
+fn root_at(layout: &Layout, size: u64, before: &Frontier, last_leaves: &[Hash]) -> Result<Hash, LedgerError> {
+    if size >= before.size() {
+        let mut frontier = before.clone();
+        last_leaves[..(size - before.size()) as usize].iter().for_each(|leaf| drop(frontier.push(*leaf)));
+        return Ok(frontier.root());
+    }
+    let path = layout.hashes();
+    let stored = StoredHashes::open(&path).map_err(LedgerError::storage("open", &path))?;
+    custody_tlog::root(size, &stored).map_err(|e| LedgerError::damaged(&path, e.to_string()))
+}
+
+/// Makes `hashes` agree with the lines of the last segment.
 fn restore_hashes(
     layout: &Layout,
     storage: &dyn Storage,
-    firsts: &[LeafIndex],
+    mut frontier: Frontier,
     last_leaves: &[Hash],
     recovery: &mut Recovery,
 ) -> Result<(Tail, Frontier), LedgerError> {
     let path = layout.hashes();
     let file = storage.open_append(&path).map_err(LedgerError::storage("open", &path))?;
-    let size = file.size().map_err(LedgerError::storage("read", &path))?;
-    let first = *firsts.last().expect("checked by the caller");
-    let needed = stored_hash_count(first.0) * HASH_SIZE as u64;
-    let (mut good, mut frontier) = if size >= needed {
-        let stored = StoredHashes::open(&path).map_err(LedgerError::storage("open", &path))?;
-        (needed, Frontier::read(first.0, &stored).map_err(|e| LedgerError::damaged(&path, e.to_string()))?)
-    } else {
-        file.truncate(0).map_err(LedgerError::storage("cut", &path))?;
-        let mut frontier = Frontier::default();
-        for first in &firsts[..firsts.len() - 1] {
-            let mut lines = Lines::open(&layout.segment(*first), 0)?;
-            while lines.read()? == Line::Whole {
-                let added = stored::bytes(&frontier.push(leaf_hash(&lines.line)));
-                file.append(&added).map_err(LedgerError::storage("write", &path))?;
-            }
-        }
-        recovery.hashes += stored_hash_count(frontier.size());
-        (stored_hash_count(frontier.size()) * HASH_SIZE as u64, frontier)
-    };
-    if frontier.size() != first.0 {
-        let what = format!("the segment after {} entries begins at {first}", frontier.size());
-        return Err(LedgerError::damaged(&layout.segments(), what));
-    }
-    let (_, known) = {
-        let mut bytes = Vec::new();
-        let mut file = File::open(&path).map_err(LedgerError::storage("open", &path))?;
-        let read = file.seek(SeekFrom::Start(good)).and_then(|_| file.read_to_end(&mut bytes));
-        (read.map_err(LedgerError::storage("read", &path))?, bytes)
-    };
+    let good = stored_hash_count(frontier.size()) * HASH_SIZE as u64;
+    let mut known = Vec::new();
+    let read = File::open(&path).and_then(|mut file| {
+        file.seek(SeekFrom::Start(good))?;
+        file.read_to_end(&mut known)
+    });
+    read.map_err(LedgerError::storage("read", &path))?;
     let added: Vec<u8> = last_leaves.iter().flat_map(|leaf| stored::bytes(&frontier.push(*leaf))).collect();
     let same = added.iter().zip(&known).take_while(|(a, b)| a == b).count();
     let same = same - same % HASH_SIZE;
-    let had = known.len();
-    if same < had {
+    if same < known.len() {
         file.truncate(good + same as u64).map_err(LedgerError::storage("cut", &path))?;
     }
     if same < added.len() {
         file.append(&added[same..]).map_err(LedgerError::storage("write", &path))?;
         recovery.hashes += ((added.len() - same) / HASH_SIZE) as u64;
     }
-    good += added.len() as u64;
-    Ok((Tail::new(file, good), frontier))
+    Ok((Tail::new(file, good + added.len() as u64), frontier))
 }
 
 /// Key files whose entry a crash cut off go; those whose entry stands get their name; those destroyed go.

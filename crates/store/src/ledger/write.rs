@@ -358,6 +358,9 @@ impl Core {
         }
         storage.remove(&path).map_err(LedgerError::storage("remove", &path))?;
         storage.sync_dir(&self.layout.keys()).map_err(LedgerError::storage("sync", &self.layout.keys()))?;
+        drop(state);
+        // Signed at once: an erasure that could be cut off again would look like a loss.
+        self.checkpoint()?;
         Ok(recorded)
     }
 
