@@ -1,1 +1,3 @@
+//! Ledger benchmarks.
+
 fn main() {}

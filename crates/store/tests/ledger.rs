@@ -1,5 +1,7 @@
 //! The ledger as its users meet it: record, read, reopen, erase, prove.
 
+#![allow(clippy::unwrap_used)]
+
 mod ledger_support;
 
 use custody_model::{Event, LeafIndex};
