@@ -200,6 +200,8 @@ impl Core {
         let undo = thaw_step(ActionId(Uuid::now_v7()), &step, by.clone(), reason.to_owned());
         self.intend(&undo);
         let started = Instant::now();
+        // What was raised before is no reason to pass over what comes now.
+        self.detector().forget_all();
         let lifted = self.gate.lock().thaw(action);
         if !lifted {
             self.done(&undo, false, "there was no such freeze in force".to_owned(), started.elapsed(), None, None);

@@ -177,6 +177,8 @@ impl Core {
         if freeze {
             why = findings.iter().find(|f| f.priority == Priority::P1).map(|f| f.why.clone()).unwrap_or(why);
         }
+        // The repeat of a P1 freezes like the first one, and is no finding of its own.
+        findings.retain(|finding| finding.repeats == 0);
         let stop = frozen || freeze || (enforce && reason.is_some());
         Judged { reason, why, findings, freeze, stop }
     }

@@ -7,7 +7,7 @@ use crate::trust::{Clients, Home};
 use custody_engine::{
     contain::{Automatic, Freeze},
     detect::{Detector, Rules},
-    policy::{Constraint, Policies, PolicySource, Role, Scalar, ServerFacts, Task},
+    policy::Policies,
     session::{SessionGraph, SessionLimits},
     wire,
 };
@@ -160,43 +160,7 @@ fn sha256(text: &str) -> Digest {
 
 fn compile_policies(config: &Config) -> Result<Policies, CoreError> {
     let files = read_dir(config.policies.dir.as_deref(), "cedar")?;
-    Policies::compile(&policy_source(config, files)).map_err(|faults| CoreError::Loading { what: "policies", faults: lines(&faults) })
-}
-
-/// The short form of `custody.toml`, as the policies' own types.
-fn policy_source(config: &Config, cedar: Vec<(String, String)>) -> PolicySource {
-    let roles = config.roles.iter().map(|(name, role)| {
-        let constraints = role.arguments.iter().map(|a| Constraint {
-            id: format!("args:{name}/{}#{}", a.tool, a.argument),
-            tool: a.tool.clone(),
-            argument: a.argument.clone(),
-            starts_with: a.starts_with.clone(),
-            one_of: a.one_of.as_ref().map(|values| values.iter().map(scalar).collect()),
-            matches: a.matches.clone(),
-            min: a.min,
-            max: a.max,
-            max_length: a.max_length,
-            optional: a.optional,
-        });
-        let tasks = role.tasks.iter().map(|(task, t)| (task.clone(), Task { allow: t.allow.clone() }));
-        (
-            name.clone(),
-            Role { allow: role.allow.clone(), read_only: role.read_only, tasks: tasks.collect(), constraints: constraints.collect() },
-        )
-    });
-    let servers = config
-        .servers
-        .iter()
-        .map(|(name, s)| (name.clone(), ServerFacts { reads: s.reads.clone(), trust_annotations: s.trust_annotations }));
-    PolicySource { roles: roles.collect(), servers: servers.collect(), cedar }
-}
-
-fn scalar(value: &crate::config::Text) -> Scalar {
-    match value {
-        crate::config::Text::Text(text) => Scalar::Text(text.clone()),
-        crate::config::Text::Number(number) => Scalar::Number(*number),
-        crate::config::Text::Bool(truth) => Scalar::Bool(*truth),
-    }
+    Policies::compile(&config.policy_source(files)).map_err(|faults| CoreError::Loading { what: "policies", faults: lines(&faults) })
 }
 
 fn load_rules(config: &Config) -> Result<(Rules, String), CoreError> {

@@ -39,6 +39,9 @@ pub struct FindingDraft {
     pub why: String,
     /// Whether it contains by itself; otherwise it is only told.
     pub enforce: bool,
+    /// 0: a finding, to be recorded. Else the so-manyth repeat of one, which only a P1 that contains by itself shows: the
+    /// caller freezes on it like on the first, and records nothing.
+    pub repeats: u64,
 }
 
 impl FindingDraft {
@@ -97,7 +100,8 @@ impl Detector {
     }
 
     /// Findings that this message raises now, the most urgent first. A P1 is decided by this message alone: the caller freezes
-    /// before it does anything else.
+    /// before it does anything else. That holds for its repeats too, for two calls may be judged before the first of them
+    /// has frozen anything.
     pub fn observe(&mut self, facts: &Facts, now: Timestamp) -> Vec<FindingDraft> {
         let flat = facts.flat();
         let results = self.engine.process_event_at(&flat, now.as_millisecond());
@@ -109,7 +113,12 @@ impl Detector {
             let key = (meta.rule.clone(), facts.session, facts.identity.principal.clone());
             let now_ms = now.as_millisecond();
             match self.raised.get_mut(&key) {
-                Some(raised) if now_ms < raised.until_ms => raised.repeats += 1,
+                Some(raised) if now_ms < raised.until_ms => {
+                    raised.repeats += 1;
+                    if meta.priority == Priority::P1 && meta.enforce {
+                        findings.push(FindingDraft { repeats: raised.repeats, ..draft(meta, facts, &flat, &result, now) });
+                    }
+                }
                 _ => {
                     make_room(&mut self.raised, now_ms);
                     self.raised.insert(key, Raised { until_ms: now_ms.saturating_add(meta.suppress_ms), repeats: 0 });
@@ -186,6 +195,7 @@ fn draft(meta: &Meta, facts: &Facts, flat: &Flat<'_>, result: &EvaluationResult,
         policy,
         why: why(meta, flat, result),
         enforce: meta.enforce,
+        repeats: 0,
     }
 }
 

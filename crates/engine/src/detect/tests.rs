@@ -119,13 +119,15 @@ fn a_repeat_is_counted_until_its_window_ends_or_the_freeze_is_undone() {
     let mut detector = detector();
     let (rule, principal) = (RuleId::from("mcp-001-unauthorized-tool"), PrincipalName::from("analyst-agent-047"));
     assert_eq!(detector.observe(&call("send_data", true), start()).len(), 1);
-    assert_eq!(detector.observe(&call("send_data", true), after(1)).len(), 0);
+    // The repeat of a P1 still says that something must be frozen, and that it is no finding of its own.
+    let again = detector.observe(&call("send_data", true), after(1));
+    assert_eq!((again.len(), again[0].repeats, again[0].enforce), (1, 1, true));
     assert_eq!(detector.repeats(&rule, session(1), &principal), 1);
     let other = Facts { session: session(2), ..call("send_data", true) };
     assert_eq!(detector.observe(&other, after(2)).len(), 1, "another session is another finding");
     detector.forget(&principal);
-    assert_eq!(detector.observe(&call("send_data", true), after(3)).len(), 1, "an undone freeze does not hide a second turn");
-    assert_eq!(detector.observe(&call("send_data", true), after(600_004)).len(), 1);
+    assert_eq!(detector.observe(&call("send_data", true), after(3))[0].repeats, 0, "an undone freeze does not hide a second turn");
+    assert_eq!(detector.observe(&call("send_data", true), after(600_004))[0].repeats, 0);
 }
 
 #[test]
