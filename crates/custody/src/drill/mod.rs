@@ -97,7 +97,7 @@ pub async fn drill(args: &Args, home: Option<PathBuf>) -> Result<(Plan, Record, 
     };
     let stage = Stage::set(&root, &plan).await?;
     let playing = Instant::now();
-    let played = agent::play(&plan, |principal| stage.endpoint(principal)).await;
+    let mut played = agent::play(&plan, |principal| stage.endpoint(principal)).await;
     let playing = playing.elapsed();
     let reader = proof::reader(&stage.home)?;
     let record = settled(&reader).await?;
@@ -105,6 +105,7 @@ pub async fn drill(args: &Args, home: Option<PathBuf>) -> Result<(Plan, Record, 
         Some(case) => Some(proof::export(&stage.home, case.id).await?),
         None => None,
     };
+    played.hang_up().await;
     let (home, files, receiver, secret) = stage.strike().await?;
     let received = receiver.close().await;
     // Once more, now that nobody writes any more: the figures are of the whole ledger.

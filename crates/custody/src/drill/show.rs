@@ -110,7 +110,7 @@ fn timeline(record: &Record, figures: &Figures) -> Vec<Moment> {
             other => other.replace('_', " "),
         };
         let style = if acted.receipt.ok { GREEN } else { RED };
-        add(ms(start, acted.receipt.at), style, what, vec![acted.receipt.result.clone()]);
+        add(ms(start, acted.receipt.at), style, what, vec![short(&acted.receipt.result)]);
     }
     let later: Vec<_> = record
         .denied
@@ -143,29 +143,13 @@ fn timeline(record: &Record, figures: &Figures) -> Vec<Moment> {
         add(ms(start, at), GREEN, format!("source named, confidence {:.2}", source.confidence), vec![source.links.join(" · ")]);
     }
     if let Some(case) = case {
-        let clocks: Vec<String> = case
-            .clocks
-            .iter()
-            .map(|clock| {
-                format!(
-                    "{} {}",
-                    clock.goal,
-                    if clock.met.is_some() {
-                        "met"
-                    } else if clock.started.is_some() {
-                        "running"
-                    } else {
-                        "waiting"
-                    }
-                )
-            })
-            .collect();
+        let clocks = vec![clocks(case)];
         let at = record.cases.last().map_or(case.opened, |(at, _)| *at);
         add(
             ms(start, at),
             BOLD,
             format!("case {}: {}, {}, {}", case.id, word(&case.state), word(&case.severity), word(&case.incident_type)),
-            vec![clocks.join(" · ")],
+            clocks,
         );
     }
     moments.sort_by(|a, b| a.at_ms.total_cmp(&b.at_ms));
@@ -184,6 +168,38 @@ fn priority(priority: Priority) -> &'static str {
         Priority::P1 => "P1",
         Priority::P2 => "P2",
         Priority::P3 => "P3",
+    }
+}
+
+/// How many clocks run, and which ends first.
+fn clocks(case: &Case) -> String {
+    let met = case.clocks.iter().filter(|clock| clock.met.is_some()).count();
+    let running: Vec<&Clock> = case.clocks.iter().filter(|clock| clock.met.is_none() && clock.started.is_some()).collect();
+    let ends =
+        |clock: &Clock| clock.started.map(|at| at + jiff::SignedDuration::from_secs(i64::try_from(clock.limit_s).unwrap_or(i64::MAX)));
+    let next = running.iter().min_by_key(|clock| ends(clock));
+    let next = next.map(|clock| format!("; next: {} {}", clock.goal, span(clock.limit_s))).unwrap_or_default();
+    format!("clocks: {met} met, {} running, {} waiting{next}", running.len(), case.clocks.len() - met - running.len())
+}
+
+fn span(seconds: u64) -> String {
+    match seconds {
+        0 => "at once".to_owned(),
+        1..120 => format!("within {seconds} s"),
+        120..7200 => format!("within {} min", seconds / 60),
+        7200..172_800 => format!("within {} h", seconds / 3600),
+        _ => format!("within {} days", seconds / 86_400),
+    }
+}
+
+/// A receipt in one short line: what is listed many times is counted.
+fn short(result: &str) -> String {
+    let (connections, rest): (Vec<&str>, Vec<&str>) = result.split(", ").partition(|part| part.starts_with("connection con_"));
+    // The last one listed carries the verb.
+    let verb = connections.last().and_then(|last| last.split_once(' ')).and_then(|(_, rest)| rest.split_once(' ')).map(|(_, verb)| verb);
+    match (connections.len(), verb) {
+        (0 | 1, _) => result.chars().filter(|c| !c.is_control()).take(2 * WIDTH).collect(),
+        (count, verb) => format!("{} and its {count} connections {}", rest.join(", "), verb.unwrap_or_default()),
     }
 }
 

@@ -68,7 +68,7 @@ pub struct Turned {
 }
 
 /// What the agents did and saw.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Played {
     /// All calls of all agents.
     pub calls: Vec<Sent>,
@@ -76,6 +76,15 @@ pub struct Played {
     pub turned: Option<Turned>,
     /// Connections that could not be opened, with the principal, outside of attempts.
     pub unopened: Vec<(String, Answer)>,
+    /// What the turned agent does not let go of: its connections, for containment to end.
+    kept: Vec<Connection>,
+}
+
+impl Played {
+    /// Lets go of every connection.
+    pub async fn hang_up(&mut self) {
+        join_all(std::mem::take(&mut self.kept).into_iter().map(Connection::close)).await;
+    }
 }
 
 /// Plays a plan against the endpoint of each principal.
@@ -154,6 +163,8 @@ impl Actor {
         if let (Some(turned), Some(onslaught)) = (turned, onslaught) {
             self.stage.write(|played| played.turned = Some(turned.clone()));
             self.attack(&onslaught, &turned, &loot, &mut connections).await;
+            self.stage.write(|played| played.kept.extend(connections.into_iter().flatten()));
+            return;
         }
         join_all(connections.into_iter().flatten().map(Connection::close)).await;
     }
