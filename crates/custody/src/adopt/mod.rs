@@ -163,7 +163,7 @@ pub fn adopt(home: &Home, options: &AdoptOptions, now: Timestamp) -> Result<Adop
     let agents_url = config::agents_url(&config);
     let same_client = known.as_ref().is_none_or(|known| known.client == client);
     let clients = Clients::open(&home.clients())?;
-    let held = key_in_file(&current).filter(|key| same_client && clients.authenticate(key.expose()).is_some_and(|name| name.0 == client));
+    let held = key_in_text(&current).filter(|key| same_client && clients.authenticate(key.expose()).is_some_and(|name| name.0 == client));
     let (key, key_is_new) = match held {
         Some(key) => (key, false),
         None => (Secret::mint(crate::trust::clients::KEY_PREFIX).map_err(io_error("make a key for", &path))?, true),
@@ -356,12 +356,21 @@ fn without_custody(current: &str, record: &Record, path: &Path) -> Result<Merged
     Ok(Merged { text: document::splice(current, edits), restored, kept })
 }
 
-fn key_in_file(text: &str) -> Option<Secret> {
+/// The client key in a file that goes through Custody.
+pub fn key_in_file(path: &Path) -> Option<Secret> {
+    key_in_text(&read_text(path, None).ok()?)
+}
+
+fn key_in_text(text: &str) -> Option<Secret> {
     document::servers(text).ok()?.into_iter().find_map(|field| entry::key_in(&text[field.span]))
 }
 
 /// A name for the client of a file: the file's, or for `.mcp.json` and the like the directory's.
-fn client_name(path: &Path) -> String {
+pub fn client_name(path: &Path) -> String {
+    config::plain_name(&raw_client_name(path))
+}
+
+fn raw_client_name(path: &Path) -> String {
     let plain = |text: &std::ffi::OsStr| text.to_string_lossy().trim_start_matches('.').to_owned();
     let stem = path.file_stem().map(plain).unwrap_or_default();
     if !matches!(stem.as_str(), "mcp" | "settings" | "config" | "") {

@@ -1,8 +1,70 @@
 //! The command line.
+//!
+//! Exit codes: 0 done; 1 the check failed or the action did not succeed; 2 wrong usage; 3 the daemon cannot be reached or
+//! a home or credential cannot be trusted; 4 a file that people write needs correcting; 5 anything else.
 
-use std::process::ExitCode;
+mod args;
+mod backend;
+mod commands;
+mod failure;
+mod output;
+
+pub use args::Cli;
+pub use failure::{Failure, code};
+
+use args::{Command, EvidenceCommand, IncidentCommand, SessionCommand};
+use clap::Parser as _;
+use output::Output;
+use std::{future::Future, process::ExitCode};
 
 /// Parses the arguments and runs the command.
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no mistakes; a closed pipe is not ours to report.
+            let code = u8::try_from(error.exit_code()).unwrap_or(code::USAGE);
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    let output = Output::new(cli.json);
+    match run(cli, &output) {
+        Ok(code) => code,
+        Err(failure) => failure.report(cli_json(&output)),
+    }
+}
+
+fn cli_json(output: &Output) -> bool {
+    output.json
+}
+
+fn run(cli: Cli, output: &Output) -> Result<ExitCode, Failure> {
+    let place = commands::Place { home: cli.home, operator_key: cli.operator_key };
+    match cli.command {
+        Command::Init(args) => commands::init::run(&place, args, output),
+        Command::Up(args) => block_on(commands::up::run(&place, args, output))?,
+        Command::Status => block_on(commands::status::run(&place, output))?,
+        Command::Adopt(args) => block_on(commands::adopt::adopt(&place, args, output))?,
+        Command::Release(args) => block_on(commands::adopt::release(&place, args, output))?,
+        Command::Sessions(args) => block_on(commands::sessions::list(&place, &args, output))?,
+        Command::Session { command: SessionCommand::Show { id } } => block_on(commands::sessions::show(&place, &id, output))?,
+        Command::Incidents => block_on(commands::incidents::list(&place, output))?,
+        Command::Incident { command: IncidentCommand::Show { id } } => block_on(commands::incidents::show(&place, &id, output))?,
+        Command::Contain(args) => block_on(commands::contain::contain(&place, args, output))?,
+        Command::Undo(args) => block_on(commands::contain::undo(&place, args, output))?,
+        Command::Evidence { command: EvidenceCommand::Export(args) } => block_on(commands::evidence::export(&place, args, output))?,
+        Command::Verify(args) => commands::verify::run(&place, args, output),
+        Command::PracticeServer(args) => Ok(crate::practice::run(args)),
+        Command::Completions { shell } => commands::completions(shell, output),
+    }
+}
+
+fn block_on<F: Future>(work: F) -> Result<F::Output, Failure> {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| Failure::io("start the runtime", &error))?;
+    let result = runtime.block_on(work);
+    // Whatever still blocks (a stuck disk) does not keep the program.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    Ok(result)
 }

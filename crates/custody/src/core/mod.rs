@@ -20,7 +20,7 @@ pub use contain::{ContainOptions, ContainTarget};
 pub use errors::CoreError;
 pub use gate::Sending;
 pub use peer::{Call, Decision, Inbound, Peer, Permit, Refusal, Returned};
-pub use view::Status;
+pub use view::{ServerStatus, Status};
 
 use crate::alerts::Outbox;
 use crate::config::{Config, Mode};

@@ -1,7 +1,7 @@
 //! The home: one directory with everything a daemon owns.
 
 use super::{
-    Clients, Grade, NoteKey, OperatorCredential, Operators, Secret,
+    Clients, Grade, OperatorCredential, Operators, Secret,
     files::{make_private_directory, parent, sync_directory, write_private_new},
     grade::{directory_mode, grade_name},
     operators::{OperatorError, read_bounded},
@@ -9,12 +9,14 @@ use super::{
 use crate::config::Config;
 use age::secrecy::ExposeSecret as _;
 use custody_model::OperatorName;
+use custody_tlog::Signer;
 use rustix::io::Errno;
 use std::{
     io,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
+use zeroize::Zeroizing;
 
 /// Environment variable that names the home.
 pub const HOME_VARIABLE: &str = "CUSTODY_HOME";
@@ -219,12 +221,12 @@ impl Home {
         let credential = OperatorCredential::generate(options.operator.clone()).map_err(io(&self.operator_key()))?;
         let registration = credential.registration().map_err(io(&self.operator_key()))?;
         let daemon = age::x25519::Identity::generate();
-        let signer = NoteKey::generate(&origin).map_err(io(&self.ledger_key()))?;
-        let recipients = [registration.recipient.clone(), daemon.to_public().to_string()];
-        super::ledger::create(self, &origin, &signer, &recipients)?;
+        let signer_text = new_signer(&origin).map_err(io(&self.ledger_key()))?;
+        let signer = Signer::parse(signer_text.expose()).expect("it was encoded just now, under a checked name");
+        super::ledger::create(self, &signer)?;
 
         let files: [(PathBuf, Vec<u8>); 4] = [
-            (self.ledger_key(), line(signer.signer.expose())),
+            (self.ledger_key(), line(signer_text.expose())),
             (self.daemon_key(), line(daemon.to_string().expose_secret())),
             (self.config(), config_text(options).into_bytes()),
             (self.operators(), super::operators::pretty(&[&registration])),
@@ -237,7 +239,7 @@ impl Home {
         let mode = std::os::unix::fs::PermissionsExt::from_mode(directory_mode(options.grade));
         std::fs::set_permissions(&self.root, mode).map_err(io(&self.root))?;
         sync_directory(&self.root).map_err(io(&self.root))?;
-        Ok((credential, origin, signer.verifier))
+        Ok((credential, origin, signer.vkey().to_owned()))
     }
 
     /// The directory itself.
@@ -353,6 +355,13 @@ fn random_origin() -> io::Result<String> {
     let mut bytes = [0u8; 6];
     getrandom::fill(&mut bytes).map_err(io::Error::other)?;
     Ok(format!("custody.local/{}", hex::encode(bytes)))
+}
+
+/// A new signing key, in the form that [`Signer::parse`] reads.
+fn new_signer(origin: &str) -> io::Result<Secret> {
+    let mut seed = Zeroizing::new([0u8; 32]);
+    getrandom::fill(seed.as_mut_slice()).map_err(io::Error::other)?;
+    Signer::encode(origin, &seed).map(Secret::from).map_err(io::Error::other)
 }
 
 fn line(text: &str) -> Vec<u8> {

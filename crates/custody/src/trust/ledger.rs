@@ -1,13 +1,10 @@
 //! Makes the ledger of a new home.
 
-use super::{Home, HomeError, NoteKey};
+use super::{Home, HomeError};
+use custody_store::ledger::{CreateOptions, Ledger};
+use custody_tlog::Signer;
 
-/// `recipients`: age public keys for which every data key is wrapped, the daemon's last.
-pub(super) fn create(home: &Home, _origin: &str, _signer: &NoteKey, _recipients: &[String]) -> Result<(), HomeError> {
-    let path = home.ledger();
-    super::files::make_private_directory(&path, 0o700).map_err(|source| HomeError::Io {
-        doing: "make",
-        path: path.display().to_string(),
-        source,
-    })
+pub(super) fn create(home: &Home, signer: &Signer) -> Result<(), HomeError> {
+    let options = CreateOptions { signer: signer.clone() };
+    Ledger::create(&home.ledger(), &options).map_err(|source| HomeError::Ledger { source: Box::new(source) })
 }

@@ -10,7 +10,6 @@ mod grade;
 mod home;
 mod ledger;
 pub mod loopback;
-mod note_key;
 pub mod operators;
 mod secret;
 
@@ -18,6 +17,5 @@ pub use clients::Clients;
 pub use files::{replace_keeping_mode, write_private, write_private_new};
 pub use grade::{Check, Grade, Standing};
 pub use home::{Home, HomeError, InitOptions, Initialised};
-pub use note_key::NoteKey;
 pub use operators::{OperatorCredential, Operators};
 pub use secret::Secret;

@@ -60,6 +60,9 @@ impl Projection {
     /// # Errors
     /// [`ProjectionError`].
     pub async fn open(path: &Path) -> Result<Self> {
+        // It holds what was unsealed: closed to others from its first byte. SQLite gives its other files the same mode.
+        use std::os::unix::fs::OpenOptionsExt as _;
+        std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path).map_err(sqlx::Error::Io)?;
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)

@@ -1,0 +1,159 @@
+//! The client of the operators' listener.
+
+use super::{
+    ActRequest, ApiError, CaseRow, ContainRequest, ErrorBody, ExportRequest, Exported, IncidentView, SessionRow, SessionView, Status,
+    UndoRequest,
+};
+use crate::trust::Secret;
+use bytes::Bytes;
+use custody_model::Receipt;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper_util::{client::legacy::Client, client::legacy::connect::HttpConnector, rt::TokioExecutor};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::{net::SocketAddr, time::Duration};
+
+/// An answer is never larger; a session of a hundred thousand calls stays below.
+const MAX_ANSWER: usize = 256 << 20;
+/// Longer than the daemon takes itself.
+const TIME_OUT: Duration = Duration::from_secs(620);
+
+/// Why the daemon gave no answer, or not the one wanted.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum ClientError {
+    /// Nobody there.
+    #[error("the daemon at {address} cannot be reached: {why}")]
+    #[diagnostic(help("is `custody up` running? Its address is in run/daemon.json of the home"))]
+    Unreachable {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        why: String,
+    },
+    /// Not the daemon, or not this version.
+    #[error("the daemon at {address} gave an answer that this program does not understand: {why}")]
+    #[diagnostic(help("use the same release of custody for the daemon and the command line"))]
+    Strange {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        why: String,
+    },
+    /// It said no.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Api(#[from] ApiError),
+}
+
+/// Speaks to the operators' listener of a daemon.
+pub struct ApiClient {
+    address: SocketAddr,
+    token: Secret,
+    http: Client<HttpConnector, Full<Bytes>>,
+}
+
+impl ApiClient {
+    /// A client with an operator's token.
+    pub fn new(address: SocketAddr, token: Secret) -> ApiClient {
+        ApiClient { address, token, http: Client::builder(TokioExecutor::new()).build_http() }
+    }
+
+    /// `GET status`.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; so for all below.
+    pub async fn status(&self) -> Result<Status, ClientError> {
+        self.ask("status", None::<()>).await
+    }
+    /// `GET sessions`.
+    #[allow(clippy::missing_errors_doc)]
+    pub async fn sessions(&self) -> Result<Vec<SessionRow>, ClientError> {
+        self.ask("sessions", None::<()>).await
+    }
+    /// `GET sessions/{id}`; a unique prefix is enough.
+    #[allow(clippy::missing_errors_doc)]
+    pub async fn session(&self, id: &str) -> Result<SessionView, ClientError> {
+        self.ask(&format!("sessions/{}", plain(id)?), None::<()>).await
+    }
+    /// `GET incidents`.
+    #[allow(clippy::missing_errors_doc)]
+    pub async fn incidents(&self) -> Result<Vec<CaseRow>, ClientError> {
+        self.ask("incidents", None::<()>).await
+    }
+    /// `GET incidents/{id}`; a unique prefix is enough.
+    #[allow(clippy::missing_errors_doc)]
+    pub async fn incident(&self, id: &str) -> Result<IncidentView, ClientError> {
+        self.ask(&format!("incidents/{}", plain(id)?), None::<()>).await
+    }
+    /// `POST contain`.
+    #[allow(clippy::missing_errors_doc)]
+    pub async fn contain(&self, request: &ContainRequest) -> Result<Vec<Receipt>, ClientError> {
+        self.ask("contain", Some(request)).await
+    }
+    /// `POST undo`.
+    #[allow(clippy::missing_errors_doc)]
+    pub async fn undo(&self, request: &UndoRequest) -> Result<Receipt, ClientError> {
+        self.ask("undo", Some(request)).await
+    }
+    /// `POST evidence/export`.
+    #[allow(clippy::missing_errors_doc)]
+    pub async fn export(&self, request: &ExportRequest) -> Result<Exported, ClientError> {
+        self.ask("evidence/export", Some(request)).await
+    }
+    /// `POST acts`.
+    #[allow(clippy::missing_errors_doc)]
+    pub async fn acted(&self, request: &ActRequest) -> Result<(), ClientError> {
+        self.ask("acts", Some(request)).await.map(|_: serde_json::Value| ())
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, path: &str, body: Option<impl Serialize>) -> Result<T, ClientError> {
+        let address = self.address;
+        let unreachable = |why: String| ClientError::Unreachable { address, why };
+        let strange = |why: String| ClientError::Strange { address, why };
+        let method = if body.is_some() { http::Method::POST } else { http::Method::GET };
+        let body = match body {
+            Some(body) => serde_json::to_vec(&body).map_err(|error| strange(error.to_string()))?,
+            None => Vec::new(),
+        };
+        let request = http::Request::builder()
+            .method(method)
+            .uri(format!("http://{address}/api/v1/{path}"))
+            .header(http::header::AUTHORIZATION, format!("Bearer {}", self.token.expose()))
+            .header(http::header::CONTENT_TYPE, "application/json")
+            .body(Full::new(Bytes::from(body)))
+            .map_err(|error| strange(error.to_string()))?;
+        let exchange = async {
+            let response = self.http.request(request).await.map_err(|error| unreachable(root_cause(&error)))?;
+            let status = response.status();
+            let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await.map_err(|error| strange(error.to_string()))?;
+            Ok::<_, ClientError>((status, body.to_bytes()))
+        };
+        let (status, body) = tokio::time::timeout(TIME_OUT, exchange).await.map_err(|_| unreachable("no answer in time".into()))??;
+        if status.is_success() {
+            return serde_json::from_slice(&body).map_err(|error| strange(error.to_string()));
+        }
+        #[derive(Deserialize)]
+        struct Refusal {
+            error: ErrorBody,
+        }
+        match serde_json::from_slice::<Refusal>(&body) {
+            Ok(refusal) => Err(ApiError::from_body(refusal.error).into()),
+            Err(_) => Err(strange(format!("HTTP status {status}"))),
+        }
+    }
+}
+
+/// Ids are letters, digits and `_`; anything else would be another path.
+fn plain(id: &str) -> Result<&str, ApiError> {
+    if !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+        return Ok(id);
+    }
+    Err(ApiError::BadRequest(format!("`{}` is not an id", id.chars().take(80).collect::<String>())))
+}
+
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
+}

@@ -1,0 +1,118 @@
+//! Reading a home while no daemon runs. Nothing is appended to the ledger; the projection catches up with it.
+
+use super::{ApiError, CaseRow, IncidentView, SessionRow, SessionView, Status, queries};
+use crate::{
+    config::{Config, Upstream},
+    trust::{Clients, Home, Standing},
+};
+use custody_model::{CaseId, CaseState, LeafIndex, ServerName, SessionId};
+use custody_store::{
+    ledger::{LedgerError, Reader},
+    projection::Projection,
+};
+use jiff::Timestamp;
+
+/// Entries applied in one transaction.
+const AT_ONCE: usize = 512;
+
+/// A home, for reading.
+pub struct Offline {
+    home: Home,
+    config: Config,
+    projection: Projection,
+}
+
+impl Offline {
+    /// Opens a home for reading.
+    ///
+    /// # Errors
+    /// [`ApiError::Failed`] with what to do about it.
+    pub async fn open(home: &Home, config: Config) -> Result<Offline, ApiError> {
+        let failed = |message: String| ApiError::Failed { message, help: None };
+        let identity = home.read_daemon_key().map_err(|error| failed(error.to_string()))?;
+        let identity = identity.expose().parse().map_err(|why: &str| failed(format!("keys/daemon.age is no age identity: {why}")))?;
+        let ledger = home.ledger();
+        let reader = Reader::open(&ledger, vec![identity])?;
+        let projection = Projection::open(&home.database()).await?;
+        let mut next = LeafIndex(projection.applied().await?);
+        loop {
+            let from = next;
+            let reader = reader.clone();
+            let part = tokio::task::spawn_blocking(move || reader.open_entries(from).take(AT_ONCE).collect::<Result<Vec<_>, _>>())
+                .await
+                .map_err(|error| failed(error.to_string()))??;
+            let Some(last) = part.last() else { break };
+            next = LeafIndex(last.leaf.0 + 1);
+            projection.apply_many(&part).await?;
+        }
+        Ok(Offline { home: home.clone(), config, projection })
+    }
+
+    /// As [`super::Service::status`].
+    ///
+    /// # Errors
+    /// [`ApiError::Failed`]; so for all below.
+    pub async fn status(&self) -> Result<Status, ApiError> {
+        let servers = self.config.servers.iter().map(|(name, server)| super::ServerStatus {
+            name: ServerName(name.clone()),
+            mode: server.mode,
+            upstream: match server.upstream {
+                Upstream::Http { .. } => "http",
+                Upstream::Stdio { .. } => "stdio",
+            }
+            .to_owned(),
+        });
+        let clients = Clients::open(&self.home.clients()).map_err(|error| ApiError::Failed { message: error.to_string(), help: None })?;
+        let freezes = self.projection.active_freezes().await?;
+        let cases = self.projection.cases().await?;
+        Ok(Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            at: Timestamp::now(),
+            standing: Standing::assess(&self.home, self.config.grade),
+            servers: servers.collect(),
+            entries: self.projection.applied().await?,
+            clients: clients.records().into_iter().map(|record| record.principal).collect(),
+            frozen: freezes.into_iter().flat_map(|row| row.scopes.into_iter().map(move |scope| (scope, row.action))).collect(),
+            live: 0,
+            open_cases: cases.iter().filter(|row| row.case.state != CaseState::Closed).count(),
+        })
+    }
+
+    /// As [`super::Service::sessions`].
+    #[allow(clippy::missing_errors_doc)]
+    pub async fn sessions(&self) -> Result<Vec<SessionRow>, ApiError> {
+        queries::sessions(&self.projection).await
+    }
+
+    /// As [`super::Service::session`]; a unique prefix is enough.
+    #[allow(clippy::missing_errors_doc)]
+    pub async fn session(&self, id: &str) -> Result<SessionView, ApiError> {
+        let prefix = super::router::prefix("session", id, SessionId::PREFIX)?;
+        let id = super::router::only("session", id, self.projection.sessions_like(&prefix).await?)?;
+        queries::session(&self.projection, id).await
+    }
+
+    /// As [`super::Service::incidents`].
+    #[allow(clippy::missing_errors_doc)]
+    pub async fn incidents(&self) -> Result<Vec<CaseRow>, ApiError> {
+        queries::incidents(&self.projection).await
+    }
+
+    /// As [`super::Service::incident`]; a unique prefix is enough.
+    #[allow(clippy::missing_errors_doc)]
+    pub async fn incident(&self, id: &str) -> Result<IncidentView, ApiError> {
+        let prefix = super::router::prefix("incident", id, CaseId::PREFIX)?;
+        let id = super::router::only("incident", id, self.projection.cases_like(&prefix).await?)?;
+        queries::incident(&self.projection, id).await
+    }
+}
+
+impl From<LedgerError> for ApiError {
+    fn from(error: LedgerError) -> ApiError {
+        let help = match &error {
+            LedgerError::Locked { .. } => "another custody process works with this home; wait for it, or stop it",
+            _ => "`custody verify` names the place and the reason",
+        };
+        ApiError::Failed { message: format!("the ledger cannot be used: {error}"), help: Some(help.into()) }
+    }
+}

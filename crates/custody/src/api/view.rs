@@ -1,0 +1,45 @@
+//! One session and one incident with everything that belongs to them.
+
+use super::rows::{ActionRow, CallRow, CaseRow, EvidenceRow, FindingRow, SessionRow};
+use custody_model::{AlertRecord, Digest, ItemReport};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// `session show`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SessionView {
+    /// The session.
+    pub session: SessionRow,
+    /// Its tool calls, in leaf order.
+    pub calls: Vec<CallRow>,
+    /// What was found in it.
+    pub findings: Vec<FindingRow>,
+}
+
+/// `incident show`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct IncidentView {
+    /// The case with its clocks and its source.
+    pub incident: CaseRow,
+    /// Its findings.
+    pub findings: Vec<FindingRow>,
+    /// What was done, in order.
+    pub actions: Vec<ActionRow>,
+    /// What was sent to whom.
+    pub alerts: Vec<AlertRecord>,
+    /// What left the ledger.
+    pub evidence: Vec<EvidenceRow>,
+    /// t0…tn, as investigation reads it (I1).
+    pub timeline: Vec<serde_json::Value>,
+}
+
+/// `evidence export`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Exported {
+    /// Where the bundle is.
+    pub path: PathBuf,
+    /// SHA-256 of its tag manifest.
+    pub digest: Digest,
+    /// What is in it, and what is missing and why (E6).
+    pub items: Vec<ItemReport>,
+}

@@ -1,0 +1,64 @@
+//! `custody status`.
+
+use super::{
+    super::{
+        backend::Backend,
+        output::{plain, word},
+    },
+    Failure, Output, Place,
+};
+use std::{fmt::Write as _, process::ExitCode};
+
+pub async fn run(place: &Place, output: &Output) -> Result<ExitCode, Failure> {
+    let home = place.open()?;
+    let config = place.config(&home)?;
+    let backend = Backend::connect(place, &home).await?;
+    let status = backend.status().await?;
+    let daemon = backend.daemon();
+    let mut value = serde_json::to_value(&status).unwrap_or_default();
+    value["home"] = home.root().to_string_lossy().as_ref().into();
+    value["daemon"] = daemon.map_or(serde_json::Value::Null, |daemon| serde_json::to_value(daemon).unwrap_or_default());
+    value["agents"] = daemon.map_or(config.agents.listen, |daemon| daemon.agents).to_string().into();
+    output.show(&value, || {
+        let mut text = String::new();
+        let _ = match daemon {
+            Some(daemon) => {
+                writeln!(
+                    text,
+                    "Daemon {} runs (pid {}), agents on {}, operators on {}",
+                    status.version, daemon.pid, daemon.agents, daemon.operators
+                )
+            }
+            None => writeln!(text, "No daemon runs; `custody up` starts it"),
+        };
+        let _ = writeln!(
+            text,
+            "Home {}, {} ledger entries, {} open cases, {} live connections\n",
+            home.root().display(),
+            status.entries,
+            status.open_cases,
+            status.live
+        );
+        let _ = writeln!(text, "{}", status.standing.meaning);
+        for check in &status.standing.checks {
+            let _ = writeln!(text, "  {} {} ({})", if check.ok { "ok    " } else { "FAILED" }, check.what, plain(&check.found));
+        }
+        if !status.servers.is_empty() {
+            let rows = status.servers.iter().map(|server| vec![server.name.to_string(), word(&server.mode), server.upstream.clone()]);
+            let _ = writeln!(text, "\n{}", output.table(&["SERVER", "MODE", "UPSTREAM"], rows));
+        }
+        if !status.clients.is_empty() {
+            let names: Vec<_> = status.clients.iter().map(|name| plain(name.as_str())).collect();
+            let _ = writeln!(text, "\nClients: {}", names.join(", "));
+        }
+        if !status.frozen.is_empty() {
+            let rows = status
+                .frozen
+                .iter()
+                .map(|(scope, action)| vec!["frozen".into(), scope.to_string(), format!("custody undo {action} --reason …")]);
+            let _ = writeln!(text, "\n{}", output.table(&["", "SCOPE", "UNDO"], rows));
+        }
+        text
+    })?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,216 @@
+//! `custody up`: the daemon, in the foreground.
+
+use super::{super::args::UpArgs, Failure, Output, Place, code};
+use crate::{
+    adopt,
+    api::{self, DaemonFile},
+    config::Config,
+    core::Core,
+    gateway::{self, Gateway},
+    trust::{Clients, Home, Standing, loopback, loopback::Names, write_private},
+};
+use custody_model::PrincipalName;
+use jiff::Timestamp;
+use serde_json::json;
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+use tokio_util::sync::CancellationToken;
+
+/// How long running requests may take to end.
+const GRACE: Duration = Duration::from_secs(5);
+
+pub async fn run(place: &Place, args: UpArgs, output: &Output) -> Result<ExitCode, Failure> {
+    log_to_stderr();
+    let home = place.open()?;
+    let mut config = place.config(&home)?;
+    let taken_over = take_over_working_directory(&home, &config, output)?;
+    if taken_over.is_some() {
+        config = place.config(&home)?;
+    }
+    if let Some(address) = args.agents {
+        config.agents.listen = address;
+    }
+    if let Some(address) = args.operators {
+        config.operators.listen = address;
+    }
+    let check =
+        |name, address, remote| loopback::check_listen(name, address, remote).map_err(|error| Failure::of(code::BAD_FILE, "remote", error));
+    check("agents", config.agents.listen, config.agents.allow_remote)?;
+    check("operators", config.operators.listen, config.operators.allow_remote)?;
+    if let Some(daemon) = DaemonFile::running(&home) {
+        let message = format!("a daemon runs for this home already (pid {})", daemon.pid);
+        return Err(Failure::new(
+            code::FAILED_CHECK,
+            "running",
+            message,
+            "`custody status` says more; stop it with SIGTERM to start another",
+        ));
+    }
+
+    // Before anything is recorded: an address in use is the commonest mistake.
+    let agents = listen("agents", config.agents.listen).await?;
+    let operators = listen("operators", config.operators.listen).await?;
+    let addresses = (local(&agents)?, local(&operators)?);
+    let mut stop_signals = Signals::new()?;
+    let standing = Standing::assess(&home, config.grade);
+    let allowed_hosts = config.agents.allowed_hosts.clone();
+    let servers: Vec<String> = config.servers.keys().cloned().collect();
+    let core = Core::open(&home, config).await?;
+
+    let stop = CancellationToken::new();
+    let gate = Gateway::new(core.clone(), Names::new(&allowed_hosts));
+    let gateway = tokio::spawn(gateway::serve(gate, agents, stop.clone(), GRACE));
+    let router = api::router(core.clone(), home.read_operators()?, Names::default());
+    let api = api::serve(operators, router, stop.clone()).map_err(|error| Failure::io("serve operators", &error))?;
+    let file = DaemonFile::of_this_process(addresses.0, addresses.1, Timestamp::now())
+        .map_err(|error| Failure::io("describe this process", &error))?;
+    file.write(&home).map_err(|error| Failure::io("write run/daemon.json", &error))?;
+
+    let client = taken_over.map(|(client, names)| client_config(&home, &client, &names, addresses.0)).transpose()?;
+    announce(&home, addresses, &servers, client.as_deref(), &standing, output)?;
+    let why = stop_signals.wait().await;
+    output.remark(&format!("{why}: stopping; a second one ends at once"));
+    let end = async {
+        stop.cancel();
+        let _ = gateway.await;
+        api.ended().await;
+        core.close().await;
+    };
+    let code = tokio::select! {
+        () = end => ExitCode::SUCCESS,
+        _ = stop_signals.wait() => ExitCode::from(130),
+    };
+    DaemonFile::remove(&home);
+    Ok(code)
+}
+
+fn announce(
+    home: &Home,
+    (agents, operators): (SocketAddr, SocketAddr),
+    servers: &[String],
+    client: Option<&Path>,
+    standing: &Standing,
+    output: &Output,
+) -> Result<(), Failure> {
+    let urls: Vec<String> = servers.iter().map(|name| format!("http://{agents}/mcp/{name}")).collect();
+    let value = json!({
+        "event": "ready",
+        "home": home.root(),
+        "pid": std::process::id(),
+        "agents": agents,
+        "operators": operators,
+        "servers": servers.iter().zip(&urls).map(|(name, url)| json!({ "name": name, "url": url })).collect::<Vec<_>>(),
+        "operator_key": home.operator_key(),
+        "client_config": client,
+        "standing": standing,
+    });
+    output.show(&value, || {
+        let mut text = format!("Custody is up: agents on {agents}, operators on {operators}\n");
+        for url in &urls {
+            text.push_str(&format!("  {url}\n"));
+        }
+        match client {
+            Some(path) => {
+                text.push_str(&format!("\nThis client configuration goes through Custody; its key is in it ({}):\n", path.display()));
+                text.push_str(&std::fs::read_to_string(path).unwrap_or_default());
+            }
+            None if servers.is_empty() => {
+                text.push_str(
+                    "  no servers yet: `custody adopt` beside a .mcp.json, or [servers.NAME] in custody.toml, then start again\n",
+                );
+            }
+            None => {
+                text.push_str("\nClients send `Authorization: Bearer KEY`; `custody adopt` beside a .mcp.json gives a client its key\n")
+            }
+        }
+        text.push_str(&format!("\nOperator key: {}\n{}\n\nCtrl-C stops.", home.operator_key().display(), standing.meaning));
+        text
+    })
+}
+
+/// A home without servers, in a directory with a `.mcp.json`: these servers are used, and a client configuration is written
+/// for whoever wants to go through Custody. The `.mcp.json` itself stays as it is (`custody adopt` changes it).
+fn take_over_working_directory(home: &Home, config: &Config, output: &Output) -> Result<Option<(String, Vec<String>)>, Failure> {
+    let found = Path::new(".mcp.json");
+    if !config.servers.is_empty() || !found.is_file() {
+        return Ok(None);
+    }
+    let (definitions, left) = adopt::definitions(found)?;
+    for (name, why) in &left {
+        output.remark(&format!("{} of .mcp.json is left out: {why}", super::super::output::plain(name)));
+    }
+    if definitions.is_empty() {
+        return Ok(None);
+    }
+    let names = adopt::add_servers(home, &definitions)?;
+    output.remark(&format!("Took {} from .mcp.json into {}", names.join(", "), home.config().display()));
+    let client = adopt::client_name(&std::path::absolute(found).map_err(|error| Failure::io("find .mcp.json", &error))?);
+    Ok(Some((client, names)))
+}
+
+/// Writes what a client needs to go through Custody to these servers. The key of an earlier one is kept.
+fn client_config(home: &Home, client: &str, names: &[String], agents: SocketAddr) -> Result<PathBuf, Failure> {
+    let path = home.root().join(format!("client-{client}.mcp.json"));
+    let key = match adopt::key_in_file(&path) {
+        Some(key) => key,
+        None => Clients::mint(&home.clients(), PrincipalName(client.to_owned()), None, Timestamp::now())
+            .map_err(|error| Failure::of(code::OTHER, "clients", error))?,
+    };
+    let server = |name: &String| {
+        let headers = json!({ "Authorization": format!("Bearer {}", key.expose()) });
+        (name.clone(), json!({ "type": "http", "url": format!("http://{agents}/mcp/{name}"), "headers": headers }))
+    };
+    let servers: serde_json::Map<_, _> = names.iter().map(server).collect();
+    let text = format!("{:#}\n", json!({ "mcpServers": servers }));
+    write_private(&path, text.as_bytes()).map_err(|error| Failure::io("write the client configuration", &error))?;
+    Ok(path)
+}
+
+async fn listen(name: &str, address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let help =
+            format!("is another daemon running? Set {name}.listen in custody.toml, or use --{name} ADDRESS (port 0 takes a free one)");
+        Failure::new(code::OTHER, "listen", format!("cannot listen for {name} on {address}: {error}"), help)
+    })
+}
+
+fn local(listener: &TcpListener) -> Result<SocketAddr, Failure> {
+    listener.local_addr().map_err(|error| Failure::io("listen", &error))
+}
+
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Signals, Failure> {
+        let hear = |kind| signal(kind).map_err(|error| Failure::io("hear signals", &error));
+        Ok(Signals { interrupt: hear(SignalKind::interrupt())?, terminate: hear(SignalKind::terminate())? })
+    }
+
+    async fn wait(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+        }
+    }
+}
+
+/// Logs go to standard error; `CUSTODY_LOG` filters them.
+fn log_to_stderr() {
+    use std::io::IsTerminal as _;
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_env("CUSTODY_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    let subscriber =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+    let _ = subscriber.try_init();
+}
