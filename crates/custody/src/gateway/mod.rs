@@ -5,6 +5,7 @@ mod gated;
 pub mod http;
 pub mod proxy;
 pub mod reply;
+mod start;
 pub mod upstream;
 
-pub use http::{Gateway, serve};
+pub use start::{Running, StartError, start};

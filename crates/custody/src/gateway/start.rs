@@ -1,0 +1,65 @@
+//! Starts the agents' side and stops it in order.
+
+use super::http::{Gateway, serve};
+use crate::core::Core;
+use crate::trust::loopback::{Names, RemoteAddress, check_listen};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+/// How long running requests may go on at shutdown.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Why the agents' side cannot start.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum StartError {
+    /// The address is not on this machine, and nobody allowed that.
+    #[error(transparent)]
+    Remote(#[from] RemoteAddress),
+    /// The address cannot be had.
+    #[error("cannot listen on {address}")]
+    #[diagnostic(help("another program may hold it; `agents.listen` in custody.toml names the address"))]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// The agents' side at work.
+pub struct Running {
+    agents: SocketAddr,
+    stop: CancellationToken,
+    serving: JoinHandle<()>,
+}
+
+/// Binds the agents' listener and serves it.
+///
+/// # Errors
+/// [`StartError`]; then nothing is left running.
+pub async fn start(core: &Arc<Core>) -> Result<Running, StartError> {
+    let config = &core.config().agents;
+    check_listen("agents", config.listen, config.allow_remote)?;
+    let listener = TcpListener::bind(config.listen).await.map_err(|source| StartError::Listen { address: config.listen, source })?;
+    let agents = listener.local_addr().map_err(|source| StartError::Listen { address: config.listen, source })?;
+    let gateway = Gateway::new(core.clone(), Names::new(&config.allowed_hosts));
+    let stop = CancellationToken::new();
+    let serving = tokio::spawn(serve(gateway, listener, stop.clone(), GRACE));
+    Ok(Running { agents, stop, serving })
+}
+
+impl Running {
+    /// The address agents connect to.
+    pub fn agents(&self) -> SocketAddr {
+        self.agents
+    }
+
+    /// Takes no more connections, lets running requests end, stops the servers that Custody started.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        if let Err(error) = self.serving.await {
+            tracing::error!(%error, "the agents' side did not stop in order");
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! The gateway in front of the real practice server: record, decide, freeze (promises 1, 3, 4; issue items 3, 5–9).
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use custody::{config::Config, core::Core, gateway, practice, trust::*};
+use custody_model::*;
+use serde_json::{Value, json};
+use std::{path::Path, sync::Arc};
+use tempfile::TempDir;
+
+const ROLE: &str = r#"
+[clients.agent]
+role = "analyst"
+[roles.analyst]
+allow = ["practice/read_file", "practice/search_database", "practice/list_files"]
+"#;
+
+struct Stage {
+    _dir: TempDir,
+    home: Home,
+    key: Secret,
+    core: Arc<Core>,
+    running: gateway::Running,
+    log: std::path::PathBuf,
+    client: reqwest::Client,
+}
+
+impl Stage {
+    /// A home with one client, and the practice server behind stdio.
+    async fn new(extra: &str) -> Stage {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("home");
+        let home = Home::init(&root, &InitOptions::default()).unwrap().home;
+        let key = Clients::mint(&home.clients(), "agent".into(), None, jiff::Timestamp::now()).unwrap();
+        let data = dir.path().join("data");
+        std::fs::create_dir_all(data.join("files/reports")).unwrap();
+        std::fs::write(data.join("files/reports/q1.txt"), "Revenue grew.").unwrap();
+        let log = dir.path().join("practice.log");
+        Stage::open(dir, home, key, &log, &data, extra).await
+    }
+
+    async fn open(dir: TempDir, home: Home, key: Secret, log: &Path, data: &Path, extra: &str) -> Stage {
+        let text = format!(
+            "version = 1\n[agents]\nlisten = \"127.0.0.1:0\"\n[operators]\nlisten = \"127.0.0.1:0\"\n[servers.practice]\ncommand = {:?}\nargs = [\"practice-server\", \"--data\", {:?}, \"--log\", {:?}]\nmode = \"enforce\"\n{ROLE}\n{extra}",
+            env!("CARGO_BIN_EXE_custody"),
+            data,
+            log
+        );
+        let config = Config::parse(&text, "custody.toml", dir.path(), &|_| None).unwrap();
+        let core = Core::open(&home, config).await.unwrap();
+        let running = gateway::start(&core).await.unwrap();
+        Stage { _dir: dir, home, key, core, running, log: log.to_owned(), client: reqwest::Client::new() }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}/mcp/practice", self.running.agents())
+    }
+
+    async fn post(&self, session: Option<&str>, body: impl Into<String>) -> (u16, Option<String>, Value) {
+        let mut request = self
+            .client
+            .post(self.url())
+            .bearer_auth(self.key.expose())
+            .header("content-type", "application/json")
+            .header("accept", "application/json, text/event-stream")
+            .body(body.into());
+        if let Some(session) = session {
+            request = request.header("mcp-session-id", session).header("mcp-protocol-version", "2025-06-18");
+        }
+        let answer = request.send().await.unwrap();
+        let status = answer.status().as_u16();
+        let session = answer.headers().get("mcp-session-id").map(|v| v.to_str().unwrap().to_owned());
+        let text = answer.text().await.unwrap();
+        let text = text.lines().filter_map(|line| line.strip_prefix("data: ")).next_back().map_or(text.clone(), str::to_owned);
+        (status, session, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    }
+
+    async fn initialize(&self) -> String {
+        let (status, session, answer) = self
+            .post(
+                None,
+                json!({"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}).to_string(),
+            )
+            .await;
+        assert_eq!(status, 200, "{answer}");
+        let session = session.expect("a protocol session");
+        let (status, ..) = self.post(Some(&session), json!({"jsonrpc":"2.0","method":"notifications/initialized"}).to_string()).await;
+        assert_eq!(status, 202);
+        session
+    }
+
+    async fn call(&self, session: &str, id: u64, tool: &str, arguments: Value) -> Value {
+        let call = json!({"jsonrpc":"2.0","id":id,"method":"tools/call","params":{"name":tool,"arguments":arguments}});
+        self.post(Some(session), call.to_string()).await.2
+    }
+
+    /// Calls that reached the server, by the server's own log.
+    fn reached(&self) -> Vec<String> {
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["tool"].as_str().unwrap().to_owned()).collect()
+    }
+
+    async fn close(self) -> Closed {
+        self.running.stop().await;
+        self.core.close().await;
+        Closed { dir: self._dir, home: self.home, key: self.key, log: self.log }
+    }
+}
+
+struct Closed {
+    dir: TempDir,
+    home: Home,
+    key: Secret,
+    log: std::path::PathBuf,
+}
+
+fn is_denied(answer: &Value) -> bool {
+    answer["error"]["code"] == 4030
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unauthorized_tool_freezes_its_agent_in_the_same_decision() {
+    let stage = Stage::new("").await;
+    let session = stage.initialize().await;
+    let answer = stage.call(&session, 1, "read_file", json!({"path": "reports/q1.txt"})).await;
+    assert!(answer["result"].to_string().contains("Revenue grew"), "{answer}");
+
+    let answer = stage.call(&session, 2, "send_data", json!({"host": "x.example", "data": "y"})).await;
+    assert!(is_denied(&answer), "{answer}");
+    assert_eq!(answer["id"], 2, "the denial answers the call");
+    assert!(!answer.to_string().contains("send_data") && !answer.to_string().contains("role"), "no coaching: {answer}");
+
+    // The allowed tool, the old session: nothing passes any more. Nor does a new session.
+    assert!(is_denied(&stage.call(&session, 3, "read_file", json!({"path": "reports/q1.txt"})).await));
+    let (_, _, answer) = stage.post(None, json!({"jsonrpc":"2.0","id":4,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}).to_string()).await;
+    assert!(is_denied(&answer), "{answer}");
+    assert_eq!(stage.reached(), ["read_file"]);
+
+    stage.core.quiet().await;
+    stage.core.settled().await;
+    let cases = stage.core.projection().cases().await.unwrap();
+    assert_eq!(cases.len(), 1);
+    assert_eq!(cases[0].case.triage.disposition, Disposition::Confirmed);
+    let verbs: Vec<_> = stage.core.projection().actions_of(cases[0].case.id).await.unwrap().into_iter().map(|a| (a.verb.0, a.receipt.unwrap().ok)).collect();
+    assert_eq!(verbs, [("freeze_scope".to_owned(), true), ("snapshot_session".to_owned(), true)]);
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_thousand_concurrent_calls_none_passes_after_the_first_denial() {
+    let stage = Arc::new(Stage::new("").await);
+    let session = stage.initialize().await;
+    let mut calls = tokio::task::JoinSet::new();
+    for i in 0..1000u64 {
+        let (stage, session) = (stage.clone(), session.clone());
+        calls.spawn(async move {
+            let (tool, arguments) = if i == 300 { ("send_data", json!({"host":"x.example"})) } else { ("read_file", json!({"path": "reports/q1.txt"})) };
+            stage.call(&session, i + 10, tool, arguments).await
+        });
+    }
+    calls.join_all().await;
+    stage.core.quiet().await;
+    stage.core.settled().await;
+    let reader = stage.core.ledger().reader();
+    let mut p1 = None;
+    let mut permitted_before = 0;
+    for entry in reader.entries(LeafIndex(0)) {
+        let (leaf, entry, _) = entry.unwrap();
+        match entry.event {
+            Event::FindingRaised { priority: Priority::P1, .. } => p1 = p1.or(Some(leaf)),
+            Event::Message(m) if m.direction == Direction::ToServer && m.method.as_deref() == Some("tools/call") && m.outcome == Outcome::Allowed => {
+                assert!(p1.is_none(), "leaf {leaf} was permitted after the P1");
+                permitted_before += 1;
+            }
+            Event::Message(m) if m.reason == Some(DenyReason::Overtaken) => permitted_before -= 1,
+            _ => {}
+        }
+    }
+    assert!(p1.is_some());
+    assert!(stage.reached().len() <= permitted_before as usize, "{} reached, {permitted_before} were handed over", stage.reached().len());
+    Arc::into_inner(stage).unwrap().close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_freeze_survives_a_restart_and_ends_with_its_undo() {
+    let stage = Stage::new("").await;
+    let session = stage.initialize().await;
+    assert!(is_denied(&stage.call(&session, 2, "send_data", json!({})).await));
+    let Closed { dir, home, key, log } = stage.close().await;
+    let data = dir.path().join("data");
+    let stage = Stage::open(dir, home, key, &log, &data, "").await;
+    let (_, _, answer) = stage.post(None, json!({"jsonrpc":"2.0","id":4,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}).to_string()).await;
+    assert!(is_denied(&answer), "{answer}");
+    let freezes = stage.core.projection().active_freezes().await.unwrap();
+    assert_eq!(freezes.len(), 1);
+    let receipt = stage.core.undo(&"erin".into(), freezes[0].action, "tested").await.unwrap();
+    assert!(receipt.ok);
+    let session = stage.initialize().await;
+    assert!(stage.call(&session, 5, "read_file", json!({"path": "reports/q1.txt"})).await["result"].is_object());
+    assert!(stage.core.undo(&"erin".into(), freezes[0].action, "again").await.is_err(), "undone once");
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_input_is_answered_clearly_and_costs_nothing() {
+    let stage = Stage::new("[limits]\nframe_bytes = 1000000\n").await;
+    let session = stage.initialize().await;
+    for (what, body) in [
+        ("garbage", "\u{1}\u{2}not json".to_owned()),
+        ("half an object", r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"#.to_owned()),
+        ("duplicate keys", r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_file","name":"send_data","arguments":{}}}"#.to_owned()),
+        ("deep nesting", format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"read_file","arguments":{{"a":{}1{}}}}}}}"#, "[".repeat(10_000), "]".repeat(10_000))),
+    ] {
+        let (_, _, answer) = stage.post(Some(&session), body).await;
+        assert!(answer["error"]["code"].is_i64(), "{what}: {answer}");
+    }
+    let (status, _, answer) = stage.post(Some(&session), "x".repeat(50 << 20)).await;
+    assert_eq!((status, &answer["error"]["code"]), (413, &json!(4130)));
+    let answer = stage.client.post(stage.url()).body("{}").send().await.unwrap();
+    assert_eq!(answer.status(), 401, "no key");
+    let answer = stage.client.post(stage.url()).bearer_auth(stage.key.expose()).header("origin", "https://evil.example").body("{}").send().await.unwrap();
+    assert_eq!(answer.status(), 403, "a foreign origin");
+    let answer = stage.call(&session, 9, "read_file", json!({"path": "reports/q1.txt"})).await;
+    assert!(answer["result"].is_object(), "the session goes on: {answer}");
+    assert_eq!(stage.reached(), ["read_file"]);
+    stage.close().await;
+}
