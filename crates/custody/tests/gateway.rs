@@ -1,7 +1,7 @@
 //! The gateway in front of the real practice server: record, decide, freeze (promises 1, 3, 4; issue items 3, 5–9).
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use custody::{config::Config, core::Core, gateway, practice, trust::*};
+use custody::{config::Config, core::Core, gateway, trust::*};
 use custody_model::*;
 use serde_json::{Value, json};
 use std::{path::Path, sync::Arc};
@@ -207,11 +207,14 @@ async fn bad_input_is_answered_clearly_and_costs_nothing() {
     for (what, body) in [
         ("garbage", "\u{1}\u{2}not json".to_owned()),
         ("half an object", r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"#.to_owned()),
-        ("duplicate keys", r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_file","name":"send_data","arguments":{}}}"#.to_owned()),
         ("deep nesting", format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"read_file","arguments":{{"a":{}1{}}}}}}}"#, "[".repeat(10_000), "]".repeat(10_000))),
     ] {
         let (_, _, answer) = stage.post(Some(&session), body).await;
         assert!(answer["error"]["code"].is_i64(), "{what}: {answer}");
+        stage.core.quiet().await;
+        stage.core.settled().await;
+        let findings = stage.core.projection().findings().await.unwrap();
+        assert!(findings.is_empty(), "{what}: {findings:?}");
     }
     let (status, _, answer) = stage.post(Some(&session), "x".repeat(50 << 20)).await;
     assert_eq!((status, &answer["error"]["code"]), (413, &json!(4130)));
@@ -221,6 +224,16 @@ async fn bad_input_is_answered_clearly_and_costs_nothing() {
     assert_eq!(answer.status(), 403, "a foreign origin");
     let answer = stage.call(&session, 9, "read_file", json!({"path": "reports/q1.txt"})).await;
     assert!(answer["result"].is_object(), "the session goes on: {answer}");
+
+    // A frame that two parsers could read differently: denied, and since the client is new, its session is suspended (T1).
+    let twice = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_file","arguments":{"path":"a","path":"b"}}}"#;
+    let (_, _, answer) = stage.post(Some(&session), twice).await;
+    assert!(is_denied(&answer), "{answer}");
+    stage.core.quiet().await;
+    stage.core.settled().await;
+    let cases = stage.core.projection().cases().await.unwrap();
+    assert_eq!(cases.iter().map(|row| row.case.triage.disposition).collect::<Vec<_>>(), [Disposition::Suspicious]);
+    assert!(is_denied(&stage.call(&session, 10, "read_file", json!({"path": "reports/q1.txt"})).await));
     assert_eq!(stage.reached(), ["read_file"]);
     stage.close().await;
 }

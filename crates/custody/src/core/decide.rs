@@ -184,7 +184,8 @@ impl Core {
     }
 
     fn ask_policy(&self, peer: &Peer, call: &Frame, bytes: &[u8], now: Timestamp) -> PolicyOutcome {
-        let name = call.target().unwrap_or_default();
+        // Without a name nothing is asked for; the frame's faults say so.
+        let Some(name) = call.target() else { return PolicyOutcome::Undeclared };
         let action = match call.method.as_deref() {
             Some("tools/call") => Action::CallTool(name),
             Some("resources/read") => Action::ReadResource(name),
