@@ -190,7 +190,9 @@ impl Core {
             Some("tools/call") => Action::CallTool(name),
             Some("resources/read") => Action::ReadResource(name),
             Some("prompts/get") => Action::GetPrompt(name),
-            _ => return PolicyOutcome::Undeclared,
+            Some(method) => Action::Other(method),
+            // An answer of the agent's to the server's own request.
+            None => return PolicyOutcome::Undeclared,
         };
         // Arguments that cannot be read are a fault of the frame; here they are arguments nobody can judge.
         let arguments = call.arguments.map(|span| serde_json::from_slice(span.of(bytes)).unwrap_or(Value::Null));

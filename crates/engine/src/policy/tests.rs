@@ -393,3 +393,9 @@ fn the_example_of_the_repository_compiles_and_does_what_it_says() {
     assert!(ask(&policies, "auditor/-", "legacy-files/resource:x", None).contains("DENY  by quarantine:legacy-files"));
     assert!(ask(&policies, "-/-", "text/translate", None).contains("ALLOW by extra:"));
 }
+
+#[test]
+fn policies_can_be_asked_from_many_threads() {
+    fn check<T: Send + Sync>() {}
+    check::<Policies>();
+}
