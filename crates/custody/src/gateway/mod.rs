@@ -8,4 +8,5 @@ pub mod reply;
 mod start;
 pub mod upstream;
 
+pub use http::{Gateway, serve};
 pub use start::{Running, StartError, start};
