@@ -1,1 +1,27 @@
-//! Evidence bundles (E1–E7).
+//! Evidence bundles (E1, E2, E6, E7): a BagIt bag (RFC 8493) with an in-toto statement in a DSSE envelope.
+//!
+//! A bundle is an explicit look at raw content: whoever calls [`export`] records it. It holds the entries of one case with
+//! their inclusion proofs, and the opened content of that case only.
+//!
+//! ```text
+//! bagit.txt bag-info.txt README.txt manifest-sha256.txt tagmanifest-sha256.txt attestation.dsse.json
+//! data/<item files> completeness.json chain_of_custody.jsonl
+//! data/content/<leaf>.body .detail                   the opened parts, byte by byte
+//! data/ledger/entries.jsonl proofs.jsonl checkpoint vkey commitment_keys.json
+//! data/process/<pid>/…                               of a live snapshot
+//! ```
+
+mod attestation;
+mod bag;
+mod export;
+mod history;
+pub mod items;
+mod process;
+mod snapshot;
+mod verify;
+
+pub use attestation::{EvidenceSigner, PAYLOAD_TYPE, PREDICATE_TYPE};
+pub use bag::BagError;
+pub use export::{Bundle, ExportError, ExportRequest, export};
+pub use snapshot::{Snapshot, snapshot};
+pub use verify::{BundleReport, Fault, verify_bundle};

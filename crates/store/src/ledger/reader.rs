@@ -10,7 +10,7 @@ use super::{
     stored::StoredHashes,
 };
 use age::x25519::Identity;
-use custody_model::{Entry, LeafIndex, OpenEntry, Sealed};
+use custody_model::{Entry, KeyId, LeafIndex, OpenEntry, Sealed};
 use custody_tlog::{ConsistencyProof, InclusionProof, SignedCheckpoint};
 use std::{
     collections::HashMap,
@@ -20,6 +20,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 use tokio::sync::watch;
+use zeroize::Zeroizing;
 
 /// Every so many lines of a segment, the place of one is remembered.
 const MARK_EVERY: u64 = 64;
@@ -92,6 +93,15 @@ impl Reader {
     /// what was sealed.
     pub fn unseal(&self, part: &Sealed) -> Result<Vec<u8>, LedgerError> {
         self.unseal_if_known(part)?.ok_or(LedgerError::NoKey { key: part.key })
+    }
+
+    /// The HMAC-SHA-256 key of a data key's commitments: lets a third party check opened content against the ledger (E7).
+    /// It does not decrypt, but it lets its holder test guesses at everything that was sealed under the same key.
+    ///
+    /// # Errors
+    /// [`LedgerError::NoKey`] when the key is destroyed or not for us.
+    pub fn commitment_key(&self, key: KeyId) -> Result<Zeroizing<[u8; 32]>, LedgerError> {
+        self.0.keys.find(key).map(|key| key.commitment_key()).ok_or(LedgerError::NoKey { key })
     }
 
     /// Proof that the tree of the first `size` entries holds this one.

@@ -37,6 +37,7 @@ pub(super) enum SealError {
 /// The data key of a session, or of the system, ready for use.
 pub(super) struct DataKey {
     pub id: KeyId,
+    commitment_key: Zeroizing<[u8; 32]>,
     commitment: Hmac<Sha256>,
     cipher: XChaCha20Poly1305,
 }
@@ -70,7 +71,13 @@ impl DataKey {
             id,
             commitment: <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(commitment.as_slice()).expect("HMAC takes any key"),
             cipher: XChaCha20Poly1305::new(GenericArray::from_slice(seal.as_slice())),
+            commitment_key: commitment,
         }
+    }
+
+    /// What opens the commitments, and nothing else: it does not decrypt.
+    pub fn commitment_key(&self) -> Zeroizing<[u8; 32]> {
+        self.commitment_key.clone()
     }
 
     /// Proves the plaintext to whoever holds the key; means nothing to anybody else.
