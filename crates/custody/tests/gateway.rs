@@ -140,7 +140,15 @@ async fn an_unauthorized_tool_freezes_its_agent_in_the_same_decision() {
     let cases = stage.core.projection().cases().await.unwrap();
     assert_eq!(cases.len(), 1);
     assert_eq!(cases[0].case.triage.disposition, Disposition::Confirmed);
-    let verbs: Vec<_> = stage.core.projection().actions_of(cases[0].case.id).await.unwrap().into_iter().map(|a| (a.verb.0, a.receipt.unwrap().ok)).collect();
+    let verbs: Vec<_> = stage
+        .core
+        .projection()
+        .actions_of(cases[0].case.id)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|a| (a.verb.0, a.receipt.unwrap().ok))
+        .collect();
     assert_eq!(verbs, [("freeze_scope".to_owned(), true), ("snapshot_session".to_owned(), true)]);
     stage.close().await;
 }
@@ -153,7 +161,8 @@ async fn of_a_thousand_concurrent_calls_none_passes_after_the_first_denial() {
     for i in 0..1000u64 {
         let (stage, session) = (stage.clone(), session.clone());
         calls.spawn(async move {
-            let (tool, arguments) = if i == 300 { ("send_data", json!({"host":"x.example"})) } else { ("read_file", json!({"path": "reports/q1.txt"})) };
+            let (tool, arguments) =
+                if i == 300 { ("send_data", json!({"host":"x.example"})) } else { ("read_file", json!({"path": "reports/q1.txt"})) };
             stage.call(&session, i + 10, tool, arguments).await
         });
     }
@@ -167,7 +176,9 @@ async fn of_a_thousand_concurrent_calls_none_passes_after_the_first_denial() {
         let (leaf, entry, _) = entry.unwrap();
         match entry.event {
             Event::FindingRaised { priority: Priority::P1, .. } => p1 = p1.or(Some(leaf)),
-            Event::Message(m) if m.direction == Direction::ToServer && m.method.as_deref() == Some("tools/call") && m.outcome == Outcome::Allowed => {
+            Event::Message(m)
+                if m.direction == Direction::ToServer && m.method.as_deref() == Some("tools/call") && m.outcome == Outcome::Allowed =>
+            {
                 assert!(p1.is_none(), "leaf {leaf} was permitted after the P1");
                 permitted_before += 1;
             }
@@ -207,7 +218,14 @@ async fn bad_input_is_answered_clearly_and_costs_nothing() {
     for (what, body) in [
         ("garbage", "\u{1}\u{2}not json".to_owned()),
         ("half an object", r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"#.to_owned()),
-        ("deep nesting", format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"read_file","arguments":{{"a":{}1{}}}}}}}"#, "[".repeat(10_000), "]".repeat(10_000))),
+        (
+            "deep nesting",
+            format!(
+                r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"read_file","arguments":{{"a":{}1{}}}}}}}"#,
+                "[".repeat(10_000),
+                "]".repeat(10_000)
+            ),
+        ),
     ] {
         let (_, _, answer) = stage.post(Some(&session), body).await;
         assert!(answer["error"]["code"].is_i64(), "{what}: {answer}");
@@ -220,7 +238,15 @@ async fn bad_input_is_answered_clearly_and_costs_nothing() {
     assert_eq!((status, &answer["error"]["code"]), (413, &json!(4130)));
     let answer = stage.client.post(stage.url()).body("{}").send().await.unwrap();
     assert_eq!(answer.status(), 401, "no key");
-    let answer = stage.client.post(stage.url()).bearer_auth(stage.key.expose()).header("origin", "https://evil.example").body("{}").send().await.unwrap();
+    let answer = stage
+        .client
+        .post(stage.url())
+        .bearer_auth(stage.key.expose())
+        .header("origin", "https://evil.example")
+        .body("{}")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(answer.status(), 403, "a foreign origin");
     let answer = stage.call(&session, 9, "read_file", json!({"path": "reports/q1.txt"})).await;
     assert!(answer["result"].is_object(), "the session goes on: {answer}");

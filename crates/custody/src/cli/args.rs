@@ -65,6 +65,8 @@ pub(super) enum Command {
     },
     /// Check a home's ledger or an evidence bundle, with nothing else at hand
     Verify(VerifyArgs),
+    /// Live a real incident through, on real traffic, in a home of its own
+    Drill(crate::drill::Args),
     /// Run the practice MCP server
     PracticeServer(crate::practice::Args),
     /// Print a completion script for a shell

@@ -6,7 +6,7 @@ use crate::{
     api::{self, DaemonFile},
     config::Config,
     core::Core,
-    gateway::{self, Gateway},
+    gateway,
     trust::{Clients, Home, Standing, loopback, loopback::Names, write_private},
 };
 use custody_model::PrincipalName;
@@ -16,16 +16,12 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
-    time::Duration,
 };
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
 };
 use tokio_util::sync::CancellationToken;
-
-/// How long running requests may take to end.
-const GRACE: Duration = Duration::from_secs(5);
 
 pub async fn run(place: &Place, args: UpArgs, output: &Output) -> Result<ExitCode, Failure> {
     log_to_stderr();
@@ -56,18 +52,22 @@ pub async fn run(place: &Place, args: UpArgs, output: &Output) -> Result<ExitCod
     }
 
     // Before anything is recorded: an address in use is the commonest mistake.
-    let agents = listen("agents", config.agents.listen).await?;
+    drop(listen("agents", config.agents.listen).await?);
     let operators = listen("operators", config.operators.listen).await?;
-    let addresses = (local(&agents)?, local(&operators)?);
     let mut stop_signals = Signals::new()?;
     let standing = Standing::assess(&home, config.grade);
-    let allowed_hosts = config.agents.allowed_hosts.clone();
     let servers: Vec<String> = config.servers.keys().cloned().collect();
     let core = Core::open(&home, config).await?;
 
     let stop = CancellationToken::new();
-    let gate = Gateway::new(core.clone(), Names::new(&allowed_hosts));
-    let gateway = tokio::spawn(gateway::serve(gate, agents, stop.clone(), GRACE));
+    let gateway = match gateway::start(&core).await {
+        Ok(gateway) => gateway,
+        Err(error) => {
+            core.close().await;
+            return Err(Failure::of(code::OTHER, "listen", error));
+        }
+    };
+    let addresses = (gateway.agents(), local(&operators)?);
     let router = api::router(core.clone(), home.read_operators()?, Names::default());
     let api = api::serve(operators, router, stop.clone()).map_err(|error| Failure::io("serve operators", &error))?;
     let file = DaemonFile::of_this_process(addresses.0, addresses.1, Timestamp::now())
@@ -80,7 +80,7 @@ pub async fn run(place: &Place, args: UpArgs, output: &Output) -> Result<ExitCod
     output.remark(&format!("{why}: stopping; a second one ends at once"));
     let end = async {
         stop.cancel();
-        let _ = gateway.await;
+        gateway.stop().await;
         api.ended().await;
         core.close().await;
     };

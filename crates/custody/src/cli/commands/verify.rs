@@ -1,8 +1,133 @@
 //! `custody verify`: decides by content, needs nothing else.
 
-use super::{super::args::VerifyArgs, Failure, Output, Place, code};
-use std::process::ExitCode;
+use super::{
+    super::{args::VerifyArgs, output::plain},
+    Failure, Output, Place, code, exit,
+};
+use crate::{
+    config::{Config, LedgerCopy},
+    trust::Home,
+};
+use custody_store::ledger::{Progress, VerifyOptions, VerifyReport, verify};
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
 
-pub fn run(_place: &Place, _args: VerifyArgs, _output: &Output) -> Result<ExitCode, Failure> {
-    Err(Failure::new(code::OTHER, "unavailable", "this build cannot verify yet", ""))
+/// Faults that are shown; the JSON form has them all.
+const SHOWN: usize = 20;
+
+/// What a directory holds.
+enum Content {
+    /// A ledger; with the home around it, if there is one.
+    Ledger { ledger: PathBuf, home: Option<Home> },
+    /// An evidence bundle.
+    Bundle,
+}
+
+pub fn run(place: &Place, args: VerifyArgs, output: &Output) -> Result<ExitCode, Failure> {
+    let path = match args.path {
+        Some(path) => path,
+        None => place.root()?,
+    };
+    if let Some(checkpoint) = &args.checkpoint {
+        // A copy that cannot be read proves nothing, and must not look as if it did.
+        std::fs::File::open(checkpoint).map_err(|error| Failure::io(&format!("read {}", checkpoint.display()), &error))?;
+    }
+    match content(&path)? {
+        Content::Ledger { ledger, home } => ledger_report(&ledger, home.as_ref(), args.vkey, args.checkpoint, output),
+        Content::Bundle => bundle_report(&path, args.vkey.as_deref(), output),
+    }
+}
+
+fn content(path: &Path) -> Result<Content, Failure> {
+    std::fs::read_dir(path).map_err(|error| Failure::io(&format!("read {}", path.display()), &error))?;
+    // Damage must not turn a ledger into something unknown: any of its parts will do.
+    let is_ledger = |path: &Path| path.join("ledger.json").exists() || path.join("segments").is_dir();
+    if path.join("bagit.txt").exists() || path.join("tagmanifest-sha256.txt").exists() || path.join("manifest-sha256.txt").exists() {
+        return Ok(Content::Bundle);
+    }
+    if is_ledger(&path.join("ledger")) {
+        return Ok(Content::Ledger { ledger: path.join("ledger"), home: Home::open(path).ok() });
+    }
+    if is_ledger(path) {
+        return Ok(Content::Ledger { ledger: path.to_owned(), home: None });
+    }
+    let message = format!("{} is neither a home, nor a ledger, nor an evidence bundle", path.display());
+    Err(Failure::new(code::USAGE, "unknown_content", message, "a bundle has a bagit.txt, a ledger has a ledger.json, a home has a ledger"))
+}
+
+fn ledger_report(
+    ledger: &Path,
+    home: Option<&Home>,
+    vkey: Option<String>,
+    checkpoint: Option<PathBuf>,
+    output: &Output,
+) -> Result<ExitCode, Failure> {
+    let bar = output.progress("checking the ledger");
+    let told = bar.clone();
+    let progress: Progress = Arc::new(move |entries| told.set_message(format!("checking the ledger: {entries} entries")));
+    let mut copies: Vec<PathBuf> = home.map(configured_copies).unwrap_or_default();
+    copies.extend(checkpoint);
+    // With the daemon's key at hand, what was sealed is compared with what was committed to.
+    let identities = home.and_then(|home| home.read_daemon_key().ok()).and_then(|key| key.expose().parse().ok()).into_iter().collect();
+    let report = verify(ledger, &VerifyOptions { vkey, copies, identities, progress: Some(progress) });
+    bar.finish_and_clear();
+    let mut value = serde_json::to_value(&report).unwrap_or_default();
+    value["kind"] = "ledger".into();
+    output.show(&value, || describe_ledger(&report))?;
+    Ok(exit(report.ok))
+}
+
+/// Checkpoint copies that the configuration names, where they exist.
+fn configured_copies(home: &Home) -> Vec<PathBuf> {
+    let copies = Config::read(&home.config()).map(|config| config.ledger.copies).unwrap_or_default();
+    let file = |copy| match copy {
+        LedgerCopy::File { path } => Some(path),
+        LedgerCopy::Webhook { .. } => None,
+    };
+    copies.into_iter().filter_map(file).filter(|path| path.exists()).collect()
+}
+
+fn describe_ledger(report: &VerifyReport) -> String {
+    let mut text = String::new();
+    let verdict = if report.ok { "OK" } else { "FAILED" };
+    let _ = writeln!(text, "{verdict}: ledger {} in {}", plain(&report.origin), report.path.display());
+    let _ = writeln!(
+        text,
+        "  {} entries in {} segments, {} checkpoints, {} sealed parts ({} opened and compared, {} erased){}",
+        report.entries,
+        report.segments,
+        report.checkpoints,
+        report.sealed_parts,
+        report.opened_parts,
+        report.erased_parts,
+        if report.live { "; a daemon is writing" } else { "" },
+    );
+    let _ = match report.vkey_trusted {
+        true => writeln!(text, "  signatures checked with the key you gave"),
+        false => {
+            writeln!(text, "  signatures checked with the key that lies beside the data: whoever can replace both is not noticed (--vkey)")
+        }
+    };
+    for proven in &report.proven {
+        let _ = writeln!(text, "  {}", plain(&proven.words));
+    }
+    for fault in report.faults.iter().take(SHOWN) {
+        let _ = writeln!(text, "  FAULT {}", plain(&fault.to_string()));
+    }
+    more(&mut text, (report.faults.len() as u64 + report.more_faults).saturating_sub(SHOWN as u64));
+    text
+}
+
+fn bundle_report(path: &Path, _vkey: Option<&str>, _output: &Output) -> Result<ExitCode, Failure> {
+    Err(Failure::new(code::OTHER, "unavailable", format!("{} is a bundle, and this build cannot verify bundles yet", path.display()), ""))
+}
+
+fn more(text: &mut String, count: u64) {
+    if count > 0 {
+        let _ = writeln!(text, "  and {count} more; --json lists them");
+    }
 }
