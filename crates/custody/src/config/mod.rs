@@ -32,7 +32,7 @@ pub use servers::{Server, Upstream};
 pub use settings::{Automatic, Containment, Durability, Ledger, LedgerCopy, Limits, Policies, Rules, Sessions};
 
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, io::Read, path::Path};
 
 /// The whole configuration, checked. Relative paths are already resolved against the file's directory.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -126,9 +126,16 @@ impl Config {
     }
 }
 
+/// Bytes of a configuration file.
+const LARGEST: u64 = 4 << 20;
+
 fn open(path: &Path) -> Result<(String, std::path::PathBuf), ConfigError> {
     let unreadable = |source| ConfigError::Unreadable { path: path.display().to_string(), source };
-    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    let mut text = String::new();
+    std::fs::File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_string(&mut text)).map_err(unreadable)?;
+    if text.len() as u64 > LARGEST {
+        return Err(unreadable(std::io::Error::other(format!("it is larger than {LARGEST} bytes"))));
+    }
     let absolute = std::path::absolute(path).map_err(unreadable)?;
     let base = absolute.parent().unwrap_or(Path::new("/")).to_owned();
     Ok((text, base))

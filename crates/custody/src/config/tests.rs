@@ -173,3 +173,15 @@ fn the_short_form_reaches_the_engine() {
     insta::assert_debug_snapshot!(source);
     assert!(custody_engine::policy::Policies::compile(&source).is_ok(), "every id is unique");
 }
+
+#[test]
+fn files_that_are_no_configuration_say_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("custody.toml");
+    for (bytes, word) in [(vec![0xff, 0xfe], "UTF-8"), (vec![b'#'; (4 << 20) + 1], "larger than")] {
+        std::fs::write(&path, bytes).unwrap();
+        let error = Config::read(&path).unwrap_err();
+        assert!(std::error::Error::source(&error).unwrap().to_string().contains(word), "{error:?}");
+    }
+    assert!(Config::read(dir.path()).is_err(), "a directory");
+}
