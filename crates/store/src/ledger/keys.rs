@@ -17,15 +17,20 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::{
     io::{Read, Write},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 use zeroize::Zeroizing;
 
 /// Unwrapped keys that are kept in memory, at most twice that many.
 const KEPT: usize = 4096;
-/// Suffix of a key file whose entry may not be written yet.
+/// Suffix of a file that is not in use yet; of a key file, while its entry may yet be lost.
 pub(super) const NEW: &str = ".new";
+
+/// The passing name of a file.
+pub(super) fn passing(own: &Path) -> PathBuf {
+    PathBuf::from(format!("{}{NEW}", own.display()))
+}
 
 /// `keys/<id>.json`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -165,12 +170,19 @@ impl KeyStore {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).lookup(&id);
         if let Some(known) = known {
             // Another process may have destroyed the key: what is erased must stay erased here too.
-            return known.filter(|_| self.layout.key(id).exists());
+            return known.filter(|_| self.path(self.layout.key(id)).is_some());
         }
-        let (file, _) = read_key_file(&self.layout.key(id)).ok().filter(|(file, _)| file.key == id)?;
+        let (file, _) = read_key_file(&self.path(self.layout.key(id))?).ok().filter(|(file, _)| file.key == id)?;
         let key = self.unwrap(&file).map(|secret| Arc::new(DataKey::new(id, &secret)));
         self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(id, key.clone());
         key
+    }
+
+    /// The file, under its own name or the passing one that it has until its entry is synced.
+    fn path(&self, own: PathBuf) -> Option<PathBuf> {
+        let passing = passing(&own);
+        // Own name twice: it may be given between the looks.
+        [&own, &passing, &own].into_iter().find(|path| path.exists()).cloned()
     }
 
     fn unwrap(&self, file: &KeyFile) -> Option<Zeroizing<[u8; 32]>> {
@@ -178,7 +190,7 @@ impl KeyStore {
             return None;
         }
         unwrap(&file.responders, &self.identities).or_else(|| {
-            let (daemon, digest) = read_daemon_key_file(&self.layout.daemon_key(file.key)).ok()?;
+            let (daemon, digest) = read_daemon_key_file(&self.path(self.layout.daemon_key(file.key))?).ok()?;
             (Some(digest) == file.daemon && daemon.key == file.key && daemon.until > Timestamp::now())
                 .then(|| unwrap(&daemon.wrapped, &self.identities))?
         })

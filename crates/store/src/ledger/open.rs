@@ -44,7 +44,7 @@ pub(super) struct Owner {
     stop: Arc<Stop>,
     thread: Mutex<Option<JoinHandle<()>>>,
     /// Holds the lock on the ledger.
-    _lock: File,
+    lock: File,
 }
 
 pub(super) fn create(dir: &Path, identity: &CreateOptions) -> Result<(), LedgerError> {
@@ -106,7 +106,7 @@ fn open_any(dir: &Path, keys: LedgerKeys, options: LedgerOptions) -> Result<(Own
         let spawn = std::thread::Builder::new().name("ledger".into()).spawn(move || sign::run(&core, &stop));
         spawn.map_err(LedgerError::storage("start the thread for", dir))?
     };
-    Ok((Owner { core, stop, thread: Mutex::new(Some(thread)), _lock: lock }, recovery))
+    Ok((Owner { core, stop, thread: Mutex::new(Some(thread)), lock }, recovery))
 }
 
 impl Owner {
@@ -129,5 +129,9 @@ impl Owner {
 impl Drop for Owner {
     fn drop(&mut self) {
         self.join();
+        // Nothing is lost without it; what fails here is repaired when the ledger is opened.
+        drop(self.core.sync());
+        // Said aloud: a child process between fork and exec may still hold the descriptor.
+        drop(self.lock.unlock());
     }
 }

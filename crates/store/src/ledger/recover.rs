@@ -19,7 +19,7 @@ use std::{
     fs::File,
     io::{Read, Seek, SeekFrom},
     os::unix::fs::FileExt,
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 /// Bytes at the end of `checkpoints` in which the last note is sought.
@@ -90,6 +90,7 @@ pub(super) fn open(layout: Layout, keys: LedgerKeys, options: LedgerOptions) -> 
         frontier,
         recent: Recent::new(REMEMBERED_PARTS),
         destroyed: HashSet::new(),
+        unnamed_keys: Vec::new(),
         synced,
         failed: None,
         closed: false,
@@ -154,7 +155,7 @@ fn last_checkpoint(
 /// Gives `checkpoint` the last of `checkpoints`, if a crash came between the two.
 fn restore_latest(layout: &Layout, storage: &dyn Storage, last: &SignedCheckpoint) -> Result<(), LedgerError> {
     let path = layout.checkpoint();
-    let passing = PathBuf::from(format!("{}{NEW}", path.display()));
+    let passing = keys::passing(&path);
     if std::fs::read(&path).is_ok_and(|bytes| bytes == last.note().as_bytes()) {
         if passing.exists() {
             storage.remove(&passing).map_err(LedgerError::storage("remove", &passing))?;

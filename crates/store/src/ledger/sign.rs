@@ -48,7 +48,7 @@ impl Core {
 
     /// Syncs, and gives the head of the tree that is now safe.
     fn sync_point(&self) -> Result<Checkpoint, LedgerError> {
-        let (files, paths, head, from) = {
+        let (files, paths, head, anything) = {
             let state = self.lock();
             if let Some(path) = &state.failed {
                 return Err(LedgerError::SyncFailed { path: path.clone() });
@@ -56,9 +56,9 @@ impl Core {
             let head = Checkpoint { origin: self.signer.name().to_owned(), size: state.frontier.size(), root: state.frontier.root() };
             let files = [state.pack.file.clone(), state.segment.file.clone()];
             let (segment, pack) = self.current_paths(&state);
-            (files, [pack, segment], head, state.synced)
+            (files, [pack, segment], head, state.synced < state.frontier.size() || !state.unnamed_keys.is_empty())
         };
-        if from < head.size {
+        if anything {
             // What a rotation put out of reach meanwhile was synced by it.
             for (file, path) in files.iter().zip(&paths) {
                 if file.sync().is_err() {
@@ -66,9 +66,8 @@ impl Core {
                     return Err(LedgerError::SyncFailed { path: path.clone() });
                 }
             }
-            let keys = self.layout.keys();
-            self.options.storage.sync_dir(&keys).map_err(LedgerError::storage("sync", &keys))?;
             let mut state = self.lock();
+            self.name_keys(&mut state, head.size)?;
             state.synced = state.synced.max(head.size);
         }
         Ok(head)
@@ -83,9 +82,9 @@ impl Core {
                 return Err(LedgerError::SyncFailed { path });
             }
         }
-        let keys = self.layout.keys();
-        self.options.storage.sync_dir(&keys).map_err(LedgerError::storage("sync", &keys))?;
-        state.synced = state.frontier.size();
+        let size = state.frontier.size();
+        self.name_keys(state, size)?;
+        state.synced = size;
         Ok(())
     }
 
@@ -142,7 +141,7 @@ impl Core {
 
 fn replace_checkpoint(core: &Core, signed: &SignedCheckpoint) -> Result<(), LedgerError> {
     let (storage, path) = (&core.options.storage, core.layout.checkpoint());
-    let passing = PathBuf::from(format!("{}{}", path.display(), super::keys::NEW));
+    let passing = super::keys::passing(&path);
     let write = || {
         let file = storage.open_append(&passing)?;
         file.truncate(0)?;

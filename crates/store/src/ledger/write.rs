@@ -2,7 +2,7 @@
 
 use super::{
     Draft, Durability, LedgerError, LedgerKeys, LedgerOptions, Reader, Recorded,
-    keys::{self, KeyStore, NEW},
+    keys::{self, KeyStore, passing},
     layout::{Layout, MAX_LINE, MAX_PART},
     recent::Recent,
     seal::{DataKey, SealError, SealedBytes},
@@ -59,6 +59,8 @@ pub(super) struct State {
     pub frontier: Frontier,
     pub recent: RecentParts,
     pub destroyed: HashSet<KeyId>,
+    /// Key files that get their own name when the entry of that position is synced.
+    pub unnamed_keys: Vec<(LeafIndex, PathBuf)>,
     /// Entries known to survive a power cut.
     pub synced: u64,
     /// Where syncing failed; nothing is recorded any more.
@@ -190,17 +192,16 @@ impl Core {
         Ok(key)
     }
 
-    /// The files are written and synced under a passing name, then the entry, then they get their own: whatever a
-    /// crash leaves, opening the ledger can tell whether the key was recorded.
+    /// The files are written and synced under a passing name; they get their own once the entry is synced. Whatever
+    /// a crash leaves, opening the ledger can tell whether the key was recorded.
     fn make_key(&self, session: Option<SessionId>, at: Timestamp) -> Result<Arc<DataKey>, LedgerError> {
         let until = Timestamp::now().checked_add((24 * i64::from(self.options.daemon_key_days)).hours()).unwrap_or(Timestamp::MAX);
         let new = keys::make(session, at, &self.responders, self.daemon.as_ref().map(|daemon| (daemon, until)))?;
-        let (path, daemon_path) = (self.layout.key(new.key.id), self.layout.daemon_key(new.key.id));
-        let mut files = vec![(path, &new.file)];
-        files.extend(new.daemon.as_ref().map(|bytes| (daemon_path, bytes)));
+        let mut files = Vec::new();
+        files.extend(new.daemon.as_ref().map(|bytes| (self.layout.daemon_key(new.key.id), bytes)));
+        files.push((self.layout.key(new.key.id), &new.file));
         let storage = &self.options.storage;
-        let passing = |path: &PathBuf| PathBuf::from(format!("{}{NEW}", path.display()));
-        let written = files.iter().try_for_each(|(path, bytes)| {
+        let write = |(path, bytes): &(PathBuf, &Vec<u8>)| {
             let path = passing(path);
             let write = || {
                 let file = storage.open_append(&path)?;
@@ -208,27 +209,38 @@ impl Core {
                 file.sync()
             };
             write().map_err(LedgerError::storage("write", &path))
-        });
-        let recorded =
-            written.and_then(|()| storage.sync_dir(&self.layout.keys()).map_err(LedgerError::storage("sync", &self.layout.keys())));
-        let recorded = recorded.and_then(|()| {
+        };
+        let keys = self.layout.keys();
+        let written = files.iter().try_for_each(write).and_then(|()| storage.sync_dir(&keys).map_err(LedgerError::storage("sync", &keys)));
+        let recorded = written.and_then(|()| {
             let event = Event::KeyCreated { key: new.key.id, file: new.digest };
             let mut state = self.lock();
-            self.append_locked(&mut state, Pending { at, session, event, key: None, detail: None, body: None })?;
-            for (path, _) in files.iter().rev() {
-                // The entry stands: if this fails, opening the ledger again gives the file its name.
-                storage.rename(&passing(path), path).map_err(LedgerError::storage("rename", path))?;
-            }
+            let recorded = self.append_locked(&mut state, Pending { at, session, event, key: None, detail: None, body: None })?;
+            state.unnamed_keys.extend(files.iter().map(|(path, _)| (recorded.leaf, path.clone())));
             Ok(())
         });
         if let Err(error) = recorded {
-            if !matches!(error, LedgerError::Storage { doing: "rename", .. }) {
-                files.iter().for_each(|(path, _)| drop(storage.remove(&passing(path))));
-            }
+            files.iter().for_each(|(path, _)| drop(storage.remove(&passing(path))));
             return Err(error);
         }
         self.keys.remember(&new.key);
         Ok(new.key)
+    }
+
+    /// Gives key files their names, now that the first `synced` entries are safe.
+    pub fn name_keys(&self, state: &mut State, synced: u64) -> Result<(), LedgerError> {
+        let storage = &self.options.storage;
+        let mut named = false;
+        while let Some((_, path)) = state.unnamed_keys.first().filter(|(leaf, _)| leaf.0 < synced) {
+            storage.rename(&passing(path), path).map_err(LedgerError::storage("rename", path))?;
+            state.unnamed_keys.remove(0);
+            named = true;
+        }
+        if named {
+            let keys = self.layout.keys();
+            storage.sync_dir(&keys).map_err(LedgerError::storage("sync", &keys))?;
+        }
+        Ok(())
     }
 
     pub fn append_locked(&self, state: &mut State, pending: Pending) -> Result<Recorded, LedgerError> {
@@ -341,11 +353,13 @@ impl Core {
 
     pub fn destroy_key(&self, key: KeyId, at: Timestamp) -> Result<Recorded, LedgerError> {
         let path = self.layout.key(key);
+        let mut state = self.lock();
+        state.usable()?;
+        self.sync_locked(&mut state)?;
         if !path.exists() {
             return Err(LedgerError::NoKey { key });
         }
         let session = keys::read_key_file(&path)?.0.session;
-        let mut state = self.lock();
         let event = Event::KeyDestroyed { key };
         let recorded = self.append_locked(&mut state, Pending { at, session, event, key: None, detail: None, body: None })?;
         state.destroyed.insert(key);
