@@ -1,5 +1,7 @@
 //! Promise 1 under attack: the process dies, the disk fills up, the power goes.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod ledger_support;
 
 use custody_model::LeafIndex;

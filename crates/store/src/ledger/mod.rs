@@ -22,6 +22,7 @@ mod seal;
 mod sign;
 mod storage;
 mod stored;
+mod untrusted;
 mod verify;
 mod write;
 
@@ -31,6 +32,7 @@ pub use options::{CreateOptions, Durability, LedgerKeys, LedgerOptions};
 pub use reader::Reader;
 pub use sign::CopyState;
 pub use storage::{Disk, Storage, StoredFile};
+pub use untrusted::read_untrusted;
 pub use verify::{CopiedHead, Fault, Progress, Proven, SignedHead, Strength, VerifyOptions, VerifyReport, verify};
 
 use custody_model::{Commitment, Digest, Entry, Event, KeyId, LeafIndex, SessionId};

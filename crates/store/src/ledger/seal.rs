@@ -120,7 +120,12 @@ impl DataKey {
         }
         let (nonce, sealed) = stored.split_at_checked(24).ok_or(SealError::Forged)?;
         let payload = Payload { msg: sealed, aad: &commitment.0 };
-        let mut envelope = self.cipher.decrypt(GenericArray::from_slice(nonce), payload).map_err(|_| SealError::Forged)?;
+        let envelope = self.cipher.decrypt(GenericArray::from_slice(nonce), payload).map_err(|_| SealError::Forged)?;
+        self.open_envelope(envelope, size)
+    }
+
+    /// The plaintext in a decrypted envelope.
+    pub fn open_envelope(&self, mut envelope: Vec<u8>, size: u64) -> Result<Vec<u8>, SealError> {
         if envelope.is_empty() {
             return Err(SealError::Forged);
         }
