@@ -38,6 +38,10 @@ pub(super) fn storage<'a>(doing: &'static str, path: &'a Path) -> impl FnOnce(io
     move |source| BagError::Storage { doing, path: path.to_owned(), source }
 }
 
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// A bag in the making. Dropped before [`BagWriter::publish`], it leaves nothing.
 pub struct BagWriter {
     dir: TempDir,
@@ -52,7 +56,7 @@ impl BagWriter {
         if out.symlink_metadata().is_ok() {
             return Err(BagError::Exists { path: out.to_owned() });
         }
-        let parent = out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let parent = parent(out);
         let dir = tempfile::Builder::new().prefix(".custody-bag-").tempdir_in(parent).map_err(storage("create a directory in", parent))?;
         Ok(BagWriter { dir, out: out.to_owned(), files: BTreeMap::new(), payload_bytes: 0, payload_files: 0 })
     }
@@ -73,7 +77,6 @@ impl BagWriter {
         let BagFile { name, path, file, hash, size } = file;
         let file = file.into_inner().map_err(|e| storage("write", &path)(e.into_error()))?;
         file.set_permissions(Permissions::from_mode(0o400)).map_err(storage("protect", &path))?;
-        file.sync_all().map_err(storage("sync", &path))?;
         let digest = Digest(hash.finalize().into());
         if name.starts_with("data/") {
             self.payload_bytes += size;
@@ -108,13 +111,21 @@ impl BagWriter {
     /// Makes the bag visible, all at once.
     pub(super) fn publish(self) -> Result<PathBuf, BagError> {
         let from = self.dir.path().to_owned();
-        File::open(&from).and_then(|dir| dir.sync_all()).map_err(storage("sync", &from))?;
+        // Once for the whole bag: a sync per file would take longer than everything else together.
+        let opened = File::open(&from).map_err(storage("sync", &from))?;
+        rustix::fs::syncfs(&opened).map_err(|e| storage("sync", &from)(e.into()))?;
         renameat_with(CWD, &from, CWD, &self.out, RenameFlags::NOREPLACE).map_err(|error| match error {
             rustix::io::Errno::EXIST => BagError::Exists { path: self.out.clone() },
             error => storage("move the bundle to", &self.out)(error.into()),
         })?;
         // Renamed away: there is nothing left to remove.
         let _ = self.dir.keep();
+        let parent = parent(&self.out);
+        if let Err(error) = File::open(parent).and_then(|dir| dir.sync_all()) {
+            // An error means that there is no bag; what may not outlive a power cut is not there.
+            let _ = fs::remove_dir_all(&self.out);
+            return Err(storage("sync", parent)(error));
+        }
         Ok(self.out)
     }
 }
