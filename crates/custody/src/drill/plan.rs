@@ -100,6 +100,8 @@ pub struct RolePlan {
     pub allow: Vec<String>,
     /// A task of it, and the tools that task may call.
     pub task: (String, Vec<String>),
+    /// What an argument of a tool must look like, with `*` for any run of characters.
+    pub arguments: Vec<(String, String, String)>,
 }
 
 /// How a further attempt of the turned agent goes out.

@@ -196,7 +196,9 @@ fn config(plan: &Plan, practice: &str, alerts: &str, secret: &Path) -> String {
     for role in &plan.roles {
         let mut tasks = Map::new();
         tasks.insert(role.task.0.clone(), json!({"allow": on_server(&role.task.1)}));
-        roles.insert(role.name.clone(), json!({"allow": on_server(&role.allow), "tasks": tasks}));
+        let constraint = |(tool, argument, matches): &(String, String, String)| json!({"tool": format!("{SERVER}/{tool}"), "argument": argument, "matches": matches});
+        let arguments: Vec<Value> = role.arguments.iter().map(constraint).collect();
+        roles.insert(role.name.clone(), json!({"allow": on_server(&role.allow), "tasks": tasks, "arguments": arguments}));
     }
     let clients: Map<String, Value> =
         plan.agents.iter().map(|agent| (agent.principal.clone(), json!({"role": agent.role, "task": agent.task}))).collect();

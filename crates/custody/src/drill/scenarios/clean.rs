@@ -40,13 +40,14 @@ fn plan(seed: u64) -> Plan {
         .into_iter()
         .map(|(name, task)| {
             let allow = tools(&["read_file", "list_files", "search_database", "generate_summary"]);
-            RolePlan { name, allow: allow.clone(), task: (task, allow) }
+            RolePlan { name, allow: allow.clone(), task: (task, allow), arguments: Vec::new() }
         })
         .collect();
 
     // A clerk whose job it is to send, pay and remember: the same tools that others are stopped for.
     let clerk = tools(&["search_database", "send_mail", "make_payment", "send_data", "remember", "recall", "write_file"]);
-    roles.push(RolePlan { name: "clerk".to_owned(), allow: clerk.clone(), task: ("month-end".to_owned(), clerk) });
+    let arguments = vec![("send_mail".to_owned(), "to".to_owned(), "*@northwind.example".to_owned())];
+    roles.push(RolePlan { name: "clerk".to_owned(), allow: clerk.clone(), task: ("month-end".to_owned(), clerk), arguments });
     let connections = vec![*random.pick(&Era::ALL), *random.pick(&Era::ALL)];
     let count = random.between(8, 20);
     let steps = (0..count)
