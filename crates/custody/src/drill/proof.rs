@@ -57,6 +57,7 @@ async fn custody(home: &Home, arguments: &[&str]) -> Result<(bool, Option<Value>
         .arg(home.root())
         .arg("--json")
         .args(arguments)
+        .env_remove("CUSTODY_OPERATOR_KEY")
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .kill_on_drop(true)

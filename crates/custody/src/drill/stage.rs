@@ -124,6 +124,9 @@ fn start(files: &Files, part: &'static str, arguments: &[&str]) -> Result<Child,
     let output = File::create(&path).map_err(DrillError::io("make", &path))?;
     Command::new(&program)
         .args(arguments)
+        // `up` takes over the `.mcp.json` of its working directory; the drill is nobody's project.
+        .current_dir(&files.root)
+        .env_remove("CUSTODY_OPERATOR_KEY")
         .stdin(Stdio::null())
         .stdout(if part == "daemon" { Stdio::from(output.try_clone().map_err(DrillError::io("open", &path))?) } else { Stdio::piped() })
         .stderr(output)
