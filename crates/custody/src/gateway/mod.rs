@@ -6,6 +6,7 @@ pub mod http;
 pub mod proxy;
 pub mod reply;
 mod start;
+pub mod stdio;
 pub mod upstream;
 
 pub use http::{Gateway, serve};
