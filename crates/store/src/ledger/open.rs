@@ -15,7 +15,13 @@ use std::{
     path::Path,
     sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
+    time::Duration,
 };
+
+/// How often the lock is tried.
+const LOCK_TRIES: u32 = 10;
+/// How long between two tries.
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// What opening a ledger had to repair after a crash. All zero after an orderly end.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -93,11 +99,7 @@ pub(super) fn open(dir: &Path, keys: LedgerKeys, options: LedgerOptions) -> Resu
 fn open_any(dir: &Path, keys: LedgerKeys, options: LedgerOptions) -> Result<(Owner, Recovery), LedgerError> {
     let layout = Layout::new(dir);
     let lock = File::open(layout.head()).map_err(LedgerError::storage("open", &layout.head()))?;
-    match lock.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(LedgerError::Locked { path: dir.to_owned() }),
-        Err(TryLockError::Error(source)) => return Err(LedgerError::Storage { doing: "lock", path: layout.head(), source }),
-    }
+    take_lock(&lock, &layout)?;
     let (core, recovery) = recover::open(layout, keys, options)?;
     let core = Arc::new(core);
     let stop = Arc::new(Stop::default());
@@ -107,6 +109,18 @@ fn open_any(dir: &Path, keys: LedgerKeys, options: LedgerOptions) -> Result<(Own
         spawn.map_err(LedgerError::storage("start the thread for", dir))?
     };
     Ok((Owner { core, stop, thread: Mutex::new(Some(thread)), lock }, recovery))
+}
+
+/// A verification that looks whether a daemon is there holds the lock for an instant: so not at the first refusal.
+fn take_lock(lock: &File, layout: &Layout) -> Result<(), LedgerError> {
+    for _ in 0..LOCK_TRIES {
+        match lock.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::Error(source)) => return Err(LedgerError::Storage { doing: "lock", path: layout.head(), source }),
+        }
+    }
+    Err(LedgerError::Locked { path: layout.dir.clone() })
 }
 
 impl Owner {
