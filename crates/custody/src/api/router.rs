@@ -5,7 +5,7 @@ use crate::trust::{Operators, loopback::Names};
 use axum::{
     Extension, Json, Router,
     body::Bytes,
-    extract::{ConnectInfo, DefaultBodyLimit, Path, Request, State},
+    extract::{ConnectInfo, DefaultBodyLimit, Path, Request, State, rejection::BytesRejection},
     middleware::{Next, from_fn},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -132,9 +132,9 @@ async fn incident<S: Service>(State(service): State<Arc<S>>, Path(id): Path<Stri
 async fn contain<S: Service>(
     State(service): State<Arc<S>>,
     Extension(by): Extension<OperatorName>,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Answer<Vec<custody_model::Receipt>> {
-    let request: ContainRequest = parse(&body)?;
+    let request: ContainRequest = parse(body)?;
     check_reason(&request.reason)?;
     service.contain(by, request.target, request.reason, request.options).await.map(Json)
 }
@@ -142,16 +142,20 @@ async fn contain<S: Service>(
 async fn undo<S: Service>(
     State(service): State<Arc<S>>,
     Extension(by): Extension<OperatorName>,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Answer<custody_model::Receipt> {
-    let request: UndoRequest = parse(&body)?;
+    let request: UndoRequest = parse(body)?;
     check_reason(&request.reason)?;
     let action = resolve_action(&service, &request.action).await?;
     service.undo(by, action, request.reason).await.map(Json)
 }
 
-async fn export<S: Service>(State(service): State<Arc<S>>, Extension(by): Extension<OperatorName>, body: Bytes) -> Answer<super::Exported> {
-    let request: ExportRequest = parse(&body)?;
+async fn export<S: Service>(
+    State(service): State<Arc<S>>,
+    Extension(by): Extension<OperatorName>,
+    body: Result<Bytes, BytesRejection>,
+) -> Answer<super::Exported> {
+    let request: ExportRequest = parse(body)?;
     check_reason(&request.reason)?;
     if request.out.as_ref().is_some_and(|out| out.is_relative()) {
         return Err(ApiError::BadRequest("`out` must be an absolute path: the daemon has its own working directory".into()));
@@ -160,8 +164,12 @@ async fn export<S: Service>(State(service): State<Arc<S>>, Extension(by): Extens
     service.export(by, case, request.out, request.reason).await.map(Json)
 }
 
-async fn acts<S: Service>(State(service): State<Arc<S>>, Extension(by): Extension<OperatorName>, body: Bytes) -> Answer<serde_json::Value> {
-    let request: ActRequest = parse(&body)?;
+async fn acts<S: Service>(
+    State(service): State<Arc<S>>,
+    Extension(by): Extension<OperatorName>,
+    body: Result<Bytes, BytesRejection>,
+) -> Answer<serde_json::Value> {
+    let request: ActRequest = parse(body)?;
     if request.verb.is_empty() || request.verb.len() > 60 || !request.verb.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') {
         return Err(ApiError::BadRequest("`verb` is a word of small letters and `_`".into()));
     }
@@ -169,8 +177,9 @@ async fn acts<S: Service>(State(service): State<Arc<S>>, Extension(by): Extensio
     Ok(Json(serde_json::json!({ "recorded": true })))
 }
 
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
-    serde_json::from_slice(body).map_err(|error| ApiError::BadRequest(format!("the body is not what this path takes: {error}")))
+fn parse<T: DeserializeOwned>(body: Result<Bytes, BytesRejection>) -> Result<T, ApiError> {
+    let body = body.map_err(|_| ApiError::BadRequest(format!("the body broke off or is larger than {MAX_BODY} bytes")))?;
+    serde_json::from_slice(&body).map_err(|error| ApiError::BadRequest(format!("the body is not what this path takes: {error}")))
 }
 
 pub(super) fn check_reason(reason: &str) -> Result<(), ApiError> {

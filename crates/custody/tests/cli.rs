@@ -1,0 +1,253 @@
+//! The command line, as the real program.
+#![allow(clippy::unwrap_used)]
+
+mod daemon;
+
+use daemon::{initialised, program, text};
+use std::{fs, io::Read as _, os::unix::fs::PermissionsExt as _, process::Stdio};
+
+const SERVER: &str = "[servers.practice]\nurl = \"http://127.0.0.1:9/mcp\"\n[servers.other]\nurl = \"http://127.0.0.1:9/mcp\"\n";
+
+#[test]
+fn a_home_is_made_once() {
+    let home = initialised();
+    let key = fs::read(home.root.join("operator.key")).unwrap();
+    let (code, error) = home.fails(&["init"]);
+    assert_eq!((code, error["code"].as_str()), (1, Some("occupied")));
+    assert_eq!(fs::read(home.root.join("operator.key")).unwrap(), key);
+    assert_eq!(fs::metadata(&home.root).unwrap().permissions().mode() & 0o777, 0o700);
+}
+
+#[test]
+fn init_names_the_keys_and_never_prints_them() {
+    let temp = tempfile::tempdir().unwrap();
+    let root = temp.path().join("home");
+    let output = program().arg("--home").arg(&root).arg("init").output().unwrap();
+    let shown = text(&output.stdout) + &text(&output.stderr);
+    let key = fs::read_to_string(root.join("operator.key")).unwrap();
+    let key: serde_json::Value = serde_json::from_str(&key).unwrap();
+    assert!(!shown.contains(key["token"].as_str().unwrap()) && !shown.contains("AGE-SECRET") && !shown.contains("PRIVATE+KEY"));
+    assert!(shown.contains("operator.key") && shown.contains("observe grade"), "{shown}");
+}
+
+#[test]
+fn without_a_home_every_command_says_so() {
+    let temp = tempfile::tempdir().unwrap();
+    for command in ["status", "sessions", "incidents", "up", "adopt"] {
+        let output = program().arg("--home").arg(temp.path().join("none")).args([command, "--json"]).output().unwrap();
+        assert_eq!(output.status.code(), Some(3), "{command}");
+        let error: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap();
+        assert_eq!(error["error"]["code"], "no_home");
+        assert!(error["error"]["help"].as_str().unwrap().contains("init"), "{error}");
+    }
+}
+
+#[test]
+fn usage_mistakes_are_named_and_have_code_2() {
+    let home = initialised();
+    for args in [&["sesions"][..], &["contain", "server", "x"], &["contain", "tool", "x", "--reason", "r"], &["session", "show", "zz"]] {
+        let output = home.run(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?} {}", text(&output.stderr));
+        assert!(!output.stderr.is_empty());
+    }
+    assert_eq!(home.run(&["--version"]).status.code(), Some(0));
+    assert_eq!(home.run(&["help", "contain"]).status.code(), Some(0));
+}
+
+#[test]
+fn a_typo_in_the_configuration_is_shown_where_it_is() {
+    let home = initialised();
+    home.add_to_config("[limits]\nframe_byte = 1\n");
+    let text_before = fs::read_to_string(home.config()).unwrap();
+    // `[limits]` is in the template already: make it one table with a typo.
+    fs::write(home.config(), text_before.replacen("[limits]\n", "", 1)).unwrap();
+    let output = home.run(&["status"]);
+    assert_eq!(output.status.code(), Some(4));
+    let shown = text(&output.stderr);
+    assert!(shown.contains("frame_byte") && shown.contains("frame_bytes") && shown.contains("custody.toml"), "{shown}");
+    assert_eq!(home.run(&["up"]).status.code(), Some(4));
+}
+
+#[test]
+fn a_forged_operator_key_changes_nothing() {
+    let home = initialised();
+    home.add_to_config(SERVER);
+    let forged = home.temp.path().join("forged.key");
+    let mut key: serde_json::Value = serde_json::from_slice(&fs::read(home.root.join("operator.key")).unwrap()).unwrap();
+    key["token"] = "cok_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA".into();
+    fs::write(&forged, key.to_string()).unwrap();
+    fs::set_permissions(&forged, fs::Permissions::from_mode(0o600)).unwrap();
+    let forged = forged.to_str().unwrap();
+    let act: [&[&str]; 4] = [
+        &["contain", "server", "practice", "--reason", "r"],
+        &["undo", "act_00", "--reason", "r"],
+        &["evidence", "export", "inc_00"],
+        &["adopt", "nothing.json"],
+    ];
+    let ledger = home.ledger();
+    for args in act {
+        let (code, error) = home.fails(&[&["--operator-key", forged], args].concat());
+        assert_eq!((code, error["code"].as_str()), (3, Some("unauthorized")), "{args:?}");
+    }
+    assert_eq!(home.ledger(), ledger);
+
+    let daemon = home.up();
+    for args in act {
+        let (code, error) = home.fails(&[&["--operator-key", forged], args].concat());
+        assert_eq!((code, error["code"].as_str()), (3, Some("unauthorized")), "{args:?}");
+    }
+    assert_eq!(home.fails(&["--operator-key", forged, "status"]).0, 3);
+    assert_eq!(home.json(&["status"])["frozen"], serde_json::json!([]));
+    fs::set_permissions(home.root.join("operator.key"), fs::Permissions::from_mode(0o644)).unwrap();
+    let (code, error) = home.fails(&["contain", "server", "practice", "--reason", "r"]);
+    assert_eq!(code, 3);
+    assert!(error["message"].as_str().unwrap().contains("can be read by others"), "{error}");
+    assert_eq!(daemon.stop(), 0);
+}
+
+#[test]
+fn a_freeze_by_an_operator_survives_the_daemon_and_is_undone_by_prefix() {
+    let home = initialised();
+    home.add_to_config(SERVER);
+    let daemon = home.up();
+    let status = home.json(&["status"]);
+    assert_eq!(status["daemon"]["pid"], daemon.pid());
+    let receipts = home.json(&["contain", "server", "practice", "--reason", "it lies"]);
+    assert_eq!(receipts[0]["ok"], true);
+    let action = receipts[0]["action"].as_str().unwrap().to_owned();
+    assert_eq!(home.json(&["status"])["frozen"][0][0], serde_json::json!({"scope": "server", "of": "practice"}));
+    let incidents = home.json(&["incidents"]);
+    let incident = incidents[0]["case"]["id"].as_str().unwrap();
+    let shown = text(&home.run(&["incident", "show", &incident[..20]]).stdout);
+    assert!(shown.contains("freeze_scope") && shown.contains(&action), "{shown}");
+    assert_eq!(home.fails(&["contain", "server", "nobody", "--reason", "r"]).0, 1);
+    assert_eq!(daemon.stop(), 0);
+    assert!(!home.root.join("run/daemon.json").exists());
+
+    // Nobody runs: the freeze is still there, and can be undone.
+    let status = home.json(&["status"]);
+    assert_eq!(status["daemon"], serde_json::Value::Null);
+    assert_eq!(status["frozen"][0][1], action.as_str());
+    let receipt = home.json(&["undo", &action[..30], "--reason", "it does not"]);
+    assert_eq!(receipt["ok"], true);
+    assert_eq!(home.fails(&["undo", &action, "--reason", "again"]).0, 1);
+    assert_eq!(home.json(&["contain", "tool", "other/x", "--reason", "offline"])[0]["ok"], true);
+    let daemon = home.up();
+    assert_eq!(home.json(&["status"])["frozen"][0][0], serde_json::json!({"scope": "tool", "of": ["other", "x"]}));
+    assert_eq!(daemon.stop(), 0);
+}
+
+#[test]
+fn one_daemon_a_home() {
+    let home = initialised();
+    let daemon = home.up();
+    let (code, error) = home.fails(&["up"]);
+    assert_eq!((code, error["code"].as_str()), (1, Some("running")));
+    assert_eq!(daemon.stop(), 0);
+}
+
+#[test]
+fn an_address_in_use_is_said_before_anything_is_recorded() {
+    let home = initialised();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let ledger = home.ledger();
+    let (code, error) = home.fails(&["up", "--agents", &taken.local_addr().unwrap().to_string()]);
+    assert_eq!((code, error["code"].as_str()), (5, Some("listen")));
+    assert_eq!(home.ledger(), ledger);
+    let (code, error) = home.fails(&["up", "--agents", "0.0.0.0:0"]);
+    assert_eq!(code, 4, "{error}");
+}
+
+#[test]
+fn servers_of_the_working_directory_are_taken_over() {
+    let home = initialised();
+    let desk = home.temp.path().join("desk");
+    fs::create_dir(&desk).unwrap();
+    let original = r#"{"mcpServers":{"practice":{"command":"custody-none","args":["x"]},"odd":{"type":"sse","url":"http://x"}}}"#;
+    fs::write(desk.join(".mcp.json"), original).unwrap();
+    let daemon = home.up_in(&desk);
+    assert_eq!(fs::read_to_string(desk.join(".mcp.json")).unwrap(), original);
+    let client = fs::read_to_string(daemon.ready["client_config"].as_str().unwrap()).unwrap();
+    let client: serde_json::Value = serde_json::from_str(&client).unwrap();
+    assert_eq!(client["mcpServers"]["practice"]["url"], daemon.ready["servers"][0]["url"]);
+    assert!(client["mcpServers"]["practice"]["headers"]["Authorization"].as_str().unwrap().starts_with("Bearer cck_"));
+    assert_eq!(home.json(&["status"])["clients"], serde_json::json!(["desk"]));
+    assert_eq!(daemon.stop(), 0);
+}
+
+#[test]
+fn adopt_and_release_by_the_program() {
+    let home = initialised();
+    let file = home.temp.path().join("client.json");
+    let original = "{\n\t\"mcpServers\": {\n\t\t\"files\": { \"command\": \"npx\", \"env\": { \"T\": \"s3cret\" } }\n\t}\n}";
+    fs::write(&file, original).unwrap();
+    let done = home.json(&["adopt", "client.json", "--client", "desk"]);
+    assert_eq!(done["changed"], true);
+    let adopted = fs::read_to_string(&file).unwrap();
+    assert!(adopted.contains("CUSTODY_KEY") && !adopted.contains("s3cret"));
+    assert_eq!(home.json(&["adopt", "client.json"])["changed"], false);
+    assert_eq!(home.json(&["release", "client.json"])["exact"], true);
+    assert_eq!(fs::read_to_string(&file).unwrap(), original);
+    assert_eq!(home.fails(&["release", "client.json"]).0, 1);
+    assert!(home.ledger().contains("adopt_client") && home.ledger().contains("release_client"), "Custody's own acts are recorded");
+}
+
+#[test]
+fn verify_passes_an_honest_home_and_names_the_place_of_a_flipped_byte() {
+    let home = initialised();
+    home.add_to_config(SERVER);
+    home.json(&["contain", "server", "practice", "--reason", "to have entries"]);
+    let report = home.json(&["verify"]);
+    assert_eq!((report["kind"].as_str(), report["ok"].as_bool()), (Some("ledger"), Some(true)));
+    let vkey = report["vkey"].as_str().unwrap().to_owned();
+    assert_eq!(home.json(&["verify", "--vkey", &vkey])["vkey_trusted"], true);
+    let checkpoint = home.root.join("ledger/checkpoint");
+    let copy = home.temp.path().join("checkpoint.copy");
+    fs::copy(&checkpoint, &copy).unwrap();
+    assert_eq!(home.json(&["verify", "--checkpoint", copy.to_str().unwrap()])["ok"], true);
+
+    let stranger = "custody.local/other+deadbeef+AQfcbRwbwrJAhQq1OQbAwF6RGVU09xx+20shSbL7gnv4";
+    assert_eq!(home.run(&["verify", "--vkey", stranger]).status.code(), Some(1));
+
+    let segment = fs::read_dir(home.root.join("ledger/segments")).unwrap().next().unwrap().unwrap().path();
+    let honest = fs::read(&segment).unwrap();
+    let mut bytes = honest.clone();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&segment, &bytes).unwrap();
+    let output = home.run(&["verify"]);
+    assert_eq!(output.status.code(), Some(1));
+    let shown = text(&output.stdout);
+    assert!(shown.starts_with("FAILED") && shown.contains("segments/"), "{shown}");
+    fs::write(&segment, &honest).unwrap();
+    assert_eq!(home.run(&["verify"]).status.code(), Some(0));
+
+    let (code, error) = home.fails(&["verify", home.temp.path().to_str().unwrap()]);
+    assert_eq!((code, error["code"].as_str()), (2, Some("unknown_content")));
+    assert_eq!(home.run(&["verify", "--checkpoint", "not-there"]).status.code(), Some(5));
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_the_program_quietly() {
+    let home = initialised();
+    for args in [&["completions", "bash"][..], &["status"], &["verify"]] {
+        let mut child = home.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let mut stderr = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+        assert_eq!((child.wait().unwrap().code(), stderr.as_str()), (Some(0), ""), "{args:?}");
+    }
+}
+
+#[test]
+fn a_second_process_waits_for_nobody_and_says_why() {
+    let home = initialised();
+    home.add_to_config(SERVER);
+    let daemon = home.up();
+    // The daemon's own word is gone, as after a crash of something else: the lock still holds.
+    fs::remove_file(home.root.join("run/daemon.json")).unwrap();
+    let (code, error) = home.fails(&["contain", "server", "practice", "--reason", "r"]);
+    assert_eq!(code, 5);
+    assert!(error["help"].as_str().unwrap().contains("another custody process"), "{error}");
+    assert_eq!(daemon.stop(), 0);
+}
