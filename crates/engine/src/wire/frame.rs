@@ -161,7 +161,7 @@ fn batch(bytes: &[u8], mut items: Vec<Frame>, scanned: &mut Scanned) -> Frame {
     for item in &mut items {
         item.faults = scanned.faults.0.iter().filter(|fault| item.span.contains(fault.flaw().at)).cloned().collect();
     }
-    if items.is_empty() && scanned.json {
+    if items.is_empty() && scanned.json && scanned.faults.0.is_empty() {
         scanned.faults.add(Fault::malformed(0, What::EmptyBatch));
     }
     Frame { shape: Shape::Batch, items, ..Frame::unreadable(bytes.len()) }

@@ -19,6 +19,8 @@ pub mod sse;
 mod text;
 
 #[cfg(test)]
+mod sse_tests;
+#[cfg(test)]
 mod tests;
 
 pub use fault::{Fault, Flaw, What};

@@ -92,12 +92,9 @@ impl SseDecoder {
 
     /// The end of the stream: an event that no blank line ended, if there is one. Readers ignore it.
     pub fn finish(&mut self) -> Option<SseEvent> {
-        if self.line < self.open.raw.len() {
-            self.end_line(0);
-        }
-        let event = std::mem::take(&mut self.open);
+        let rest = if self.line < self.open.raw.len() { self.end_line(0) } else { None };
         self.line = 0;
-        (!event.raw.is_empty()).then_some(event)
+        rest.or_else(|| Some(std::mem::take(&mut self.open)).filter(|event| !event.raw.is_empty()))
     }
 
     /// Bytes held now.
