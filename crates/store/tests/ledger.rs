@@ -213,3 +213,23 @@ fn the_wrong_signing_key_is_refused() {
         Err(LedgerError::Exists { .. })
     ));
 }
+
+#[test]
+fn the_daemons_copy_of_a_key_passes_away_and_the_responders_stays() {
+    let home = Home::new();
+    let options = LedgerOptions { daemon_key_days: 0, ..quiet() };
+    let (ledger, _) = home.open_with(options.clone());
+    let session = session();
+    let leaf = ledger.record(draft(session, b"for a short time")).unwrap().leaf();
+    assert!(ledger.reader().open_entry(leaf).unwrap().body.is_some(), "while the session's key is in use");
+    ledger.close().unwrap();
+    let (ledger, _) = home.open_with(options);
+    assert_eq!(std::fs::read_dir(home.path().join("keys")).unwrap().count(), 1);
+    assert_eq!(ledger.reader().open_entry(leaf).unwrap().body, None);
+    assert_eq!(home.reader().open_entry(leaf).unwrap().body.as_deref(), Some(&b"for a short time"[..]));
+    let again = ledger.record(draft(session, b"under a second key")).unwrap().leaf();
+    assert_eq!(home.reader().open_entry(again).unwrap().body.as_deref(), Some(&b"under a second key"[..]));
+    ledger.close().unwrap();
+    let report = custody_store::ledger::verify(&home.path(), &Default::default());
+    assert!(report.ok, "{:#?}", report.faults);
+}
