@@ -36,6 +36,8 @@ pub(super) enum Command {
     Up(UpArgs),
     /// Say how things stand: grade, servers, what is frozen
     Status,
+    /// Stand in for a stdio server: what an adopted client starts. Its key is in CUSTODY_KEY
+    Stdio(StdioArgs),
     /// Put Custody between a client and its MCP servers (a .mcp.json)
     Adopt(AdoptArgs),
     /// Take Custody out of a client's file again, exactly
@@ -103,6 +105,15 @@ pub(super) struct UpArgs {
     /// Listen for operators here instead of where custody.toml says
     #[arg(long, value_name = "ADDRESS")]
     pub operators: Option<SocketAddr>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct StdioArgs {
+    /// The server, as custody.toml names it
+    pub server: String,
+    /// How to start it, instead of what custody.toml says
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<std::ffi::OsString>,
 }
 
 #[derive(Debug, Args)]

@@ -45,6 +45,7 @@ fn run(cli: Cli, output: &Output) -> Result<ExitCode, Failure> {
         Command::Init(args) => commands::init::run(&place, args, output),
         Command::Up(args) => block_on(commands::up::run(&place, args, output))?,
         Command::Status => block_on(commands::status::run(&place, output))?,
+        Command::Stdio(args) => Ok(crate::gateway::stdio::run_shim(&place.root()?, &args.server, args.command)),
         Command::Adopt(args) => block_on(commands::adopt::adopt(&place, args, output))?,
         Command::Release(args) => block_on(commands::adopt::release(&place, args, output))?,
         Command::Sessions(args) => block_on(commands::sessions::list(&place, &args, output))?,

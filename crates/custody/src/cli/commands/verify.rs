@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     config::{Config, LedgerCopy},
+    preserve::{BundleReport, verify_bundle},
     trust::Home,
 };
 use custody_store::ledger::{Progress, VerifyOptions, VerifyReport, verify};
@@ -38,6 +39,10 @@ pub fn run(place: &Place, args: VerifyArgs, output: &Output) -> Result<ExitCode,
     }
     match content(&path)? {
         Content::Ledger { ledger, home } => ledger_report(&ledger, home.as_ref(), args.vkey, args.checkpoint, output),
+        Content::Bundle if args.checkpoint.is_some() => {
+            let help = "a bundle brings the checkpoint that its proofs lead to; check its signature with --vkey";
+            Err(Failure::new(code::USAGE, "usage", "--checkpoint is for ledgers", help))
+        }
         Content::Bundle => bundle_report(&path, args.vkey.as_deref(), output),
     }
 }
@@ -122,8 +127,43 @@ fn describe_ledger(report: &VerifyReport) -> String {
     text
 }
 
-fn bundle_report(path: &Path, _vkey: Option<&str>, _output: &Output) -> Result<ExitCode, Failure> {
-    Err(Failure::new(code::OTHER, "unavailable", format!("{} is a bundle, and this build cannot verify bundles yet", path.display()), ""))
+fn bundle_report(path: &Path, vkey: Option<&str>, output: &Output) -> Result<ExitCode, Failure> {
+    let bar = output.progress("checking the bundle");
+    let report = verify_bundle(path, vkey);
+    bar.finish_and_clear();
+    let mut value = serde_json::to_value(&report).unwrap_or_default();
+    value["kind"] = "bundle".into();
+    output.show(&value, || describe_bundle(&report, output))?;
+    Ok(exit(report.ok))
+}
+
+fn describe_bundle(report: &BundleReport, output: &Output) -> String {
+    let mut text = String::new();
+    let verdict = if report.ok { "OK" } else { "FAILED" };
+    let case = report.case.map_or_else(|| "unknown incident".into(), |case| case.to_string());
+    let _ = writeln!(text, "{verdict}: evidence of {case} in {}", report.path.display());
+    let _ = writeln!(text, "  {} files, {} bytes", report.files, report.bytes);
+    let _ = writeln!(
+        text,
+        "  {} entries proven to stand in a ledger of {}; {} contents proven to be what was recorded, {} by the signature only",
+        report.entries, report.ledger_size, report.proven, report.unproven
+    );
+    let key = report.vkey.as_deref().map_or_else(|| "none".into(), plain);
+    let _ = match report.trusted {
+        true => writeln!(text, "  signed with the key you gave, {key}"),
+        false => writeln!(
+            text,
+            "  signed with {key}: compare it with the verifier key you kept (--vkey); the bundle alone cannot say whose it is"
+        ),
+    };
+    for fault in report.faults.iter().take(SHOWN) {
+        let _ = writeln!(text, "  FAULT {}: {}", plain(&fault.file), plain(&fault.what));
+    }
+    more(&mut text, report.faults.len().saturating_sub(SHOWN) as u64);
+    if report.ok {
+        let _ = writeln!(text, "\n{}", super::incidents::items_table(&report.items, output));
+    }
+    text
 }
 
 fn more(text: &mut String, count: u64) {
