@@ -179,3 +179,60 @@ async fn bad_arguments_and_sizes_are_refused_in_words() {
         assert!(why.contains(words), "{tool}: {why}");
     }
 }
+
+#[tokio::test]
+async fn the_program_serves_stdio() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, log) = (dir.path().join("data"), dir.path().join("calls.jsonl"));
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_custody"));
+    command.arg("practice-server").arg("--data").arg(&data).arg("--log").arg(&log);
+    let transport = rmcp::transport::TokioChildProcess::new(command).unwrap();
+    let client = ClientConfig::default().serve(transport).await.unwrap();
+    assert!(works(&client, "read_file", json!({"path": "reports/q1.txt"})).await.contains("Page 1"));
+    works(&client, "send_data", json!({"destination": "x.example", "data": "y"})).await;
+    client.cancel().await.unwrap();
+    assert!(read(&data.join("outbox.jsonl")).contains("x.example"));
+    let tools: Vec<String> = read_log(&log).unwrap().into_iter().map(|call| call.tool).collect();
+    assert_eq!(tools, ["read_file", "send_data"]);
+}
+
+#[tokio::test]
+async fn the_program_serves_http_says_where_and_ends_when_told() {
+    use tokio::io::{AsyncBufReadExt, BufReader};
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_custody"))
+        .args(["practice-server", "--http", "127.0.0.1:0", "--data"])
+        .arg(dir.path().join("data"))
+        .stdout(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).await.unwrap();
+    let url = line.trim().strip_prefix("practice server on ").unwrap();
+    let transport = StreamableHttpClientTransport::from_config(StreamableHttpClientTransportConfig::with_uri(url));
+    let client = ClientConfig::default().serve(transport).await.unwrap();
+    works(&client, "list_files", json!({})).await;
+    // A stream that is still open does not keep it.
+    let pid = rustix::process::Pid::from_raw(child.id().unwrap().try_into().unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert!(child.wait().await.unwrap().success());
+    drop(client);
+}
+
+#[test]
+fn the_program_says_what_it_cannot_do() {
+    let run = |arguments: &[&str]| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_custody")).arg("practice-server").args(arguments).output().unwrap();
+        assert!(!output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let data = data.to_str().unwrap();
+    let told = run(&["--data", data, "--log", "/nowhere/at/all"]);
+    assert!(told.contains("cannot open the call log /nowhere/at/all: No such file"), "{told}");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let told = run(&["--data", data, "--http", &taken.local_addr().unwrap().to_string()]);
+    assert!(told.contains("cannot listen on 127.0.0.1:"), "{told}");
+}
