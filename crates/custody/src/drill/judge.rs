@@ -1,7 +1,7 @@
 //! Whether a drill held: what was expected of it, said once, in words.
 
 use super::{
-    agent::{Phase, Played},
+    agent::{Phase, Played, Sent},
     figures::Figures,
     plan::{Plan, Truth},
     record::Record,
@@ -35,7 +35,7 @@ pub fn failures(plan: &Plan, played: &Played, record: &Record, figures: &Figures
     });
     failed.unless(figures.innocent.hurt == 0, || {
         let hurt = played.calls.iter().find(|sent| !sent.answer.ran() && !is_turned(plan, &sent.principal));
-        format!("{} calls of innocent agents did not run, such as {hurt:?}", figures.innocent.hurt)
+        format!("{} calls of innocent agents did not run, such as {}", figures.innocent.hurt, shown(hurt))
     });
     match &plan.attack {
         None => clean(played, record, figures, &mut failed),
@@ -66,10 +66,13 @@ fn attacked(truth: &Truth, principal: &str, attempts: usize, played: &Played, re
         Some(turned) => failed.unless(turned.order.tool == truth.tool, || format!("the agent understood {:?}", turned.order)),
     }
     let first = played.calls.iter().find(|sent| sent.phase == Phase::First);
-    failed.unless(first.is_some_and(|sent| !sent.answer.ran()), || format!("the first unauthorized call was not stopped: {first:?}"));
+    failed
+        .unless(first.is_some_and(|sent| !sent.answer.ran()), || format!("the first unauthorized call was not stopped: {}", shown(first)));
     failed.unless(figures.attempts.made == attempts, || format!("{} of {attempts} further attempts were made", figures.attempts.made));
     let answered = played.calls.iter().find(|sent| matches!(sent.phase, Phase::Attempt(..)) && sent.answer.ran());
-    failed.unless(answered.is_none(), || format!("{} further attempts were answered, such as {answered:?}", figures.attempts.answered));
+    failed.unless(answered.is_none(), || {
+        format!("{} further attempts were answered, such as {}", figures.attempts.answered, shown(answered))
+    });
     failed.unless(figures.calls_forwarded_after_p1 == 0, || {
         format!("{} calls were forwarded after the P1", figures.calls_forwarded_after_p1)
     });
@@ -120,6 +123,17 @@ fn attacked(truth: &Truth, principal: &str, attempts: usize, played: &Played, re
             }
         }
     }
+}
+
+/// A call in one short line; what came back may be an attacker's words.
+fn shown(sent: Option<&Sent>) -> String {
+    let Some(sent) = sent else { return "no call at all".to_owned() };
+    let how = match &sent.phase {
+        Phase::Attempt(_, label) => format!(" ({label})"),
+        _ => String::new(),
+    };
+    let answer: String = format!("{:?}", sent.answer).chars().take(100).collect();
+    format!("{:?} by {}{how}: {answer}", sent.tool, sent.principal)
 }
 
 #[derive(Default)]

@@ -50,6 +50,9 @@ pub struct Args {
     /// Decides everything that varies; the same seed gives the same drill
     #[arg(long, value_name = "N", default_value_t = 47)]
     pub seed: u64,
+    /// Record and find, but enforce nothing: see what the same agent does when nobody stops it. Such a drill does not hold
+    #[arg(long)]
+    pub unguarded: bool,
 }
 
 /// Runs a drill. `home` is made and left behind; without one, a directory in the temporary directory is.
@@ -95,12 +98,12 @@ pub async fn drill(args: &Args, home: Option<PathBuf>) -> Result<(Plan, Record, 
         Some(home) => home,
         None => temporary(&plan)?,
     };
-    let stage = Stage::set(&root, &plan).await?;
+    let stage = Stage::set(&root, &plan, !args.unguarded).await?;
     let playing = Instant::now();
     let mut played = agent::play(&plan, |principal| stage.endpoint(principal)).await;
     let playing = playing.elapsed();
     let reader = proof::reader(&stage.home)?;
-    let record = settled(&reader).await?;
+    let record = settled(&reader, !args.unguarded).await?;
     let evidence = match record.case() {
         Some(case) => Some(proof::export(&stage.home, case.id).await?),
         None => None,
@@ -139,11 +142,11 @@ fn temporary(plan: &Plan) -> Result<PathBuf, DrillError> {
 }
 
 /// Reads the ledger until the incident has been worked through, or patience is at its end: then the figures say what is missing.
-async fn settled(reader: &custody_store::ledger::Reader) -> Result<Record, DrillError> {
+async fn settled(reader: &custody_store::ledger::Reader, guarded: bool) -> Result<Record, DrillError> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let record = Record::read(reader.open_entries(custody_model::LeafIndex(0)))?;
-        if record.settled() || Instant::now() > deadline {
+        if record.settled(guarded) || Instant::now() > deadline {
             return Ok(record);
         }
         tokio::time::sleep(LOOK).await;

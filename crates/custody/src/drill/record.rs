@@ -130,11 +130,11 @@ impl Record {
         self.sessions.get(&session).map(|(detail, _)| detail.identity.principal.as_str())
     }
 
-    /// Whether the incident, if there is one, has been worked through: contained, alerted, and everything triaged.
-    pub fn settled(&self) -> bool {
+    /// Whether everything is triaged and, when `guarded`, the incident is contained and somebody was alerted.
+    pub fn settled(&self, guarded: bool) -> bool {
         let triaged = self.findings.iter().all(|(_, finding)| self.triages.contains_key(&finding.id));
         let contained = self.case().is_none_or(|case| case.state != CaseState::Open);
-        triaged && contained && (self.cases.is_empty() || !self.alerts.is_empty())
+        triaged && (!guarded || contained && (self.cases.is_empty() || !self.alerts.is_empty()))
     }
 }
 

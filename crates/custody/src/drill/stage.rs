@@ -65,11 +65,12 @@ impl Files {
 }
 
 impl Stage {
-    /// Makes the home, writes corpus and configuration, starts everything, and waits until agents can connect.
+    /// Makes the home, writes corpus and configuration, starts everything, and waits until agents can connect. Not `guarded`:
+    /// everything is recorded and nothing enforced.
     ///
     /// # Errors
     /// When a part cannot be made or does not come up.
-    pub async fn set(root: &Path, plan: &Plan) -> Result<Stage, DrillError> {
+    pub async fn set(root: &Path, plan: &Plan, guarded: bool) -> Result<Stage, DrillError> {
         let free = SocketAddr::from(([127, 0, 0, 1], 0));
         let home = Home::init(root, &InitOptions { agents: free, operators: free, ..InitOptions::default() })?.home;
         let files = Files { root: home.root().join("drill") };
@@ -85,7 +86,7 @@ impl Stage {
         let secret = Secret::mint("").map_err(DrillError::io("make", "a secret"))?;
         let secret_file = files.root.join("alert.secret");
         write_private(&secret_file, secret.expose().as_bytes()).map_err(DrillError::io("write", &secret_file))?;
-        let config = config(plan, &url, &receiver.url(), &secret_file);
+        let config = config(plan, guarded, &url, &receiver.url(), &secret_file);
         write_private(&home.config(), config.as_bytes()).map_err(DrillError::io("write", home.config()))?;
         let started = async {
             let mut daemon = start(&files, "daemon", &["--home", &home.root().to_string_lossy(), "up"])?;
@@ -192,8 +193,8 @@ async fn end(child: &mut Child, part: &'static str, files: &Files) -> Result<(),
     }
 }
 
-/// The drill's `custody.toml`: every server and rule enforced, everything automatic.
-fn config(plan: &Plan, practice: &str, alerts: &str, secret: &Path) -> String {
+/// The drill's `custody.toml`: server and rules enforced, everything automatic; or, not `guarded`, none of it.
+fn config(plan: &Plan, guarded: bool, practice: &str, alerts: &str, secret: &Path) -> String {
     let on_server = |tools: &[String]| tools.iter().map(|tool| format!("{SERVER}/{tool}")).collect::<Vec<_>>();
     let mut roles = Map::new();
     for role in &plan.roles {
@@ -205,15 +206,17 @@ fn config(plan: &Plan, practice: &str, alerts: &str, secret: &Path) -> String {
     }
     let clients: Map<String, Value> =
         plan.agents.iter().map(|agent| (agent.principal.clone(), json!({"role": agent.role, "task": agent.task}))).collect();
+    let mode = if guarded { "enforce" } else { "observe" };
+    let automatic: &[&str] = if guarded { &["freeze", "snapshot", "alert", "terminate"] } else { &[] };
     let config = json!({
         "version": 1,
         "agents": {"listen": "127.0.0.1:0"},
         "operators": {"listen": "127.0.0.1:0"},
-        "servers": {SERVER: {"url": practice, "mode": "enforce"}},
+        "servers": {SERVER: {"url": practice, "mode": mode}},
         "roles": roles,
         "clients": clients,
-        "rules": {"modes": {"mcp-001-unauthorized-tool": "enforce"}},
-        "containment": {"automatic": ["freeze", "snapshot", "alert", "terminate"]},
+        "rules": {"modes": {"mcp-001-unauthorized-tool": mode}},
+        "containment": {"automatic": automatic},
         "alerts": {"drill": {"kind": "webhook", "url": alerts, "secret_file": secret}},
     });
     let table = toml::Table::try_from(config).expect("the drill's configuration is plain tables");
@@ -230,7 +233,13 @@ mod tests {
     fn the_configuration_of_every_drill_is_valid() {
         let dir = tempfile::tempdir().unwrap();
         for (scenario, seed) in scenarios::all().iter().flat_map(|scenario| (0..50).map(move |seed| (scenario, seed))) {
-            let text = config(&(scenario.plan)(seed), "http://127.0.0.1:1/mcp", "http://127.0.0.1:2/alert", Path::new("/tmp/secret"));
+            let text = config(
+                &(scenario.plan)(seed),
+                seed % 2 == 0,
+                "http://127.0.0.1:1/mcp",
+                "http://127.0.0.1:2/alert",
+                Path::new("/tmp/secret"),
+            );
             Config::parse(&text, "custody.toml", dir.path(), &|_| None).unwrap_or_else(|error| panic!("{error:?}\n{text}"));
         }
     }
