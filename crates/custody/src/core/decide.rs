@@ -133,6 +133,10 @@ impl Core {
             let value = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
             faults.extend(wire::check_headers(frame, value("mcp-method"), value("mcp-name"), value("mcp-protocol-version")));
         }
+        // A reader that also ends lines at a lone CR would take what follows for a message that nobody judged.
+        if peer.transport == Transport::Stdio {
+            faults.extend(frame.check_line());
+        }
         let mut reason = None;
         let mut why = String::new();
         if frozen {
