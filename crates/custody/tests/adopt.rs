@@ -288,3 +288,12 @@ proptest! {
         prop_assert_eq!(place.config_text(), config);
     }
 }
+
+#[test]
+fn names_that_read_the_same_are_kept_apart() {
+    let place = place(r#"{"mcpServers": {"w": {"command": "a"}, "W": {"command": "b"}}}"#);
+    let done = place.adopt().unwrap();
+    let names: Vec<_> = done.servers.iter().map(|(_, name)| name.as_str()).collect();
+    assert_eq!((names, done.left.len()), (vec!["w", "W-2"], 0));
+    assert_eq!(Config::read(&place.home.config()).unwrap().servers.len(), 2);
+}

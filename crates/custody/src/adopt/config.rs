@@ -1,6 +1,7 @@
 //! Adopted servers and clients in `custody.toml`: comments, order and everything else stay.
 
 use super::entry::Definition;
+use crate::config::reads_as;
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, TableLike, Value, value};
 
 /// Where the agents' listener is when nothing says otherwise.
@@ -16,7 +17,11 @@ pub(super) fn agents_url(document: &DocumentMut) -> String {
 pub(super) fn add_server(document: &mut DocumentMut, wanted: &str, definition: &Definition) -> (String, bool) {
     let fresh = server_table(definition);
     let base = plain_name(wanted);
-    for name in std::iter::once(base.clone()).chain((2..).map(|number| format!("{base}-{number}"))) {
+    let servers = document.get("servers").and_then(Item::as_table_like);
+    let present: Vec<String> = servers.into_iter().flat_map(|servers| servers.iter()).map(|(name, _)| name.to_owned()).collect();
+    // A name that differs from another only in case or punctuation would make the file invalid.
+    let confusing = |name: &String| present.iter().any(|other| other != name && reads_as(other) == reads_as(name));
+    for name in std::iter::once(base.clone()).chain((2..).map(|number| format!("{base}-{number}"))).filter(|name| !confusing(name)) {
         match document.get("servers").and_then(|servers| servers.get(&name)) {
             None => {
                 insert(document, "servers", &name, fresh);

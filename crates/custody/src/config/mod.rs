@@ -24,6 +24,7 @@ mod settings;
 mod tests;
 
 pub use alerts::{AlertChannel, SecretError, SecretSource, Smtp, Tls};
+pub(crate) use check::reads_as;
 pub use error::{ConfigError, Fault};
 pub use listeners::{Agents, Operators};
 pub use people::{Argument, Client, Role, Task, Text};

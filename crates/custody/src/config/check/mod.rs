@@ -5,6 +5,7 @@ mod report;
 mod sections;
 mod servers;
 
+pub(crate) use names::reads_as;
 pub(super) use report::Report;
 pub(super) use servers::servers;
 

@@ -33,14 +33,18 @@ fn rule() -> String {
     format!("1 to {MAX_NAME} letters, digits, `-`, `_` or `.`, first a letter or digit")
 }
 
+/// Equal for names that a person would take for the same.
+pub(crate) fn reads_as(name: &str) -> String {
+    name.to_ascii_lowercase().replace(['-', '.'], "_")
+}
+
 pub(super) fn unique<'a>(section: &str, names: impl Iterator<Item = &'a String>, report: &mut Report<'_>) {
     let mut seen: HashMap<String, &str> = HashMap::new();
     for name in names {
         if !is_name(name) {
             report.fault(&[section, name], format!("`{name}` cannot be a name in [{section}]"), "bad name", Some(rule()));
         }
-        let normal = name.to_ascii_lowercase().replace(['-', '.'], "_");
-        if let Some(other) = seen.insert(normal, name) {
+        if let Some(other) = seen.insert(reads_as(name), name) {
             let what = format!("`{name}` and `{other}` in [{section}] differ only in case or punctuation");
             report.fault(&[section, name], what, "read as the same name", Some("rename one of them".to_owned()));
         }

@@ -1,0 +1,87 @@
+//! Real MCP servers, driven by real MCP clients: what a client sees through Custody is what it sees without it.
+//!
+//! Servers: the official filesystem, memory, git, time and everything servers, and the practice server. Clients: the official
+//! Python client (which negotiates, and in `legacy` mode), and the inspector's command line. Ways: the HTTP gateway, with the
+//! upstream over stdio or HTTP, and the stdio shim.
+
+#![allow(clippy::unwrap_used)]
+
+#[path = "peers/daemon.rs"]
+mod daemon;
+#[path = "peers/harness.rs"]
+mod harness;
+#[path = "peers/servers.rs"]
+mod servers;
+
+use daemon::Daemon;
+use harness::{Server, Target, drive_inspector, drive_python};
+use serde_json::Value;
+use std::path::Path;
+
+/// What both clients see of one server.
+#[derive(Debug, PartialEq)]
+struct Seen {
+    negotiated: Value,
+    legacy: Value,
+    inspected: Vec<Value>,
+}
+
+fn see(target: &Target, server: &Server) -> Seen {
+    Seen {
+        negotiated: drive_python(target, "auto", &server.calls),
+        legacy: drive_python(target, "legacy", &server.calls),
+        inspected: drive_inspector(target, &server.calls),
+    }
+}
+
+/// The same server twice, in folders of its own: without Custody, and through one of its ways.
+fn check_through(server: fn(&Path) -> Server, way: fn(&Daemon) -> Target) {
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let [direct, behind] = folders.each_ref().map(|folder| server(folder.path()));
+    let daemon = Daemon::start(&behind);
+    let through = see(&way(&daemon), &behind);
+    let direct = see(&direct.target, &direct);
+
+    let neutral = |seen: &Seen, folder: &Path| format!("{seen:#?}").replace(&folder.display().to_string(), "<folder>");
+    let texts = [neutral(&direct, folders[0].path()), neutral(&through, folders[1].path())];
+    let differences: Vec<_> = texts[0].lines().zip(texts[1].lines()).filter(|(direct, through)| direct != through).take(5).collect();
+    assert!(texts[0] == texts[1], "direct and through Custody differ, first (direct, through): {differences:#?}");
+
+    assert!(!direct.negotiated["tools"].as_array().unwrap().is_empty(), "the server lists tools");
+    assert_eq!(direct.negotiated["results"].as_array().unwrap().len(), direct_calls(&behind));
+    assert!(daemon.stop_and_verify() > 0, "the ledger verifies and is not empty");
+}
+
+fn direct_calls(server: &Server) -> usize {
+    server.calls.len()
+}
+
+#[test]
+fn filesystem_over_http() {
+    check_through(servers::filesystem, Daemon::http);
+}
+
+#[test]
+fn memory_over_http() {
+    check_through(servers::memory, Daemon::http);
+}
+
+#[test]
+fn git_over_http() {
+    check_through(servers::git, Daemon::http);
+}
+
+#[test]
+fn everything_over_http() {
+    check_through(servers::everything, Daemon::http);
+}
+
+#[test]
+fn time_over_http() {
+    check_through(servers::time, Daemon::http);
+}
+
+#[test]
+fn practice_over_http() {
+    check_through(servers::practice, Daemon::http);
+}
