@@ -116,6 +116,5 @@ fn custody(home: &std::path::Path, args: &[&str]) -> String {
 fn await_ready(process: &mut Child) -> Value {
     let mut line = String::new();
     BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let ready = serde_json::from_str(&line).unwrap_or_else(|error| panic!("custody up printed {line:?}: {error}"));
-    ready
+    serde_json::from_str(&line).unwrap_or_else(|error| panic!("custody up printed {line:?}: {error}"))
 }
