@@ -61,14 +61,9 @@ impl Service for Core {
         Ok(Core::undo(&self, &by, action, &reason).await?)
     }
 
-    async fn export(
-        self: Arc<Self>,
-        _by: OperatorName,
-        _case: CaseId,
-        _out: Option<PathBuf>,
-        _reason: String,
-    ) -> Result<Exported, ApiError> {
-        Err(ApiError::Failed { message: "this build has no evidence export yet".into(), help: None })
+    async fn export(self: Arc<Self>, by: OperatorName, case: CaseId, out: Option<PathBuf>, reason: String) -> Result<Exported, ApiError> {
+        let bundle = Core::export(&self, &by, case, out, &reason).await?;
+        Ok(Exported { path: bundle.path, digest: bundle.digest, items: bundle.items })
     }
 
     async fn acted(self: Arc<Self>, by: OperatorName, verb: String, detail: serde_json::Value) -> Result<(), ApiError> {
@@ -81,7 +76,7 @@ impl Service for Core {
     }
 
     fn refused(&self, from: SocketAddr) {
-        self.access_refused("operators", from);
+        self.access_refused("operators", &from.to_string());
     }
 }
 

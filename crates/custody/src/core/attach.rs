@@ -1,7 +1,7 @@
 //! What a termination ends: streams, bridged processes, shims, protocol sessions at a server (C3).
 
 use super::Peer;
-use custody_model::{Scope, SessionId};
+use custody_model::{ProcessRef, Scope, SessionId};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
@@ -20,6 +20,7 @@ struct Registry {
 
 struct Live {
     scopes: Vec<Scope>,
+    process: Option<ProcessRef>,
     token: CancellationToken,
 }
 
@@ -49,15 +50,15 @@ impl Drop for Attached {
 }
 
 impl Attachments {
-    /// Registers what belongs to this peer and session.
-    pub fn attach(&self, peer: &Peer, session: Option<SessionId>) -> Attached {
+    /// Registers what belongs to this peer and session, and the server's process behind it, where Custody knows it.
+    pub fn attach(&self, peer: &Peer, session: Option<SessionId>, process: Option<ProcessRef>) -> Attached {
         let mut scopes = peer.scopes();
         scopes.extend(session.map(Scope::Session));
         let token = CancellationToken::new();
         let mut registry = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let number = registry.next;
         registry.next += 1;
-        registry.live.insert(number, Live { scopes, token: token.clone() });
+        registry.live.insert(number, Live { scopes, process, token: token.clone() });
         Attached { registry: self.clone(), number, token }
     }
 
@@ -67,6 +68,20 @@ impl Attachments {
         let hit: Vec<_> = registry.live.values().filter(|live| live.scopes.iter().any(|scope| scopes.contains(scope))).collect();
         hit.iter().for_each(|live| live.token.cancel());
         hit.len()
+    }
+
+    /// The server processes that any of these scopes names: their state is evidence while they run (E1).
+    pub fn processes(&self, scopes: &[Scope]) -> Vec<ProcessRef> {
+        let registry = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut processes: Vec<ProcessRef> = registry
+            .live
+            .values()
+            .filter(|live| live.scopes.iter().any(|scope| scopes.contains(scope)))
+            .filter_map(|live| live.process)
+            .collect();
+        processes.sort();
+        processes.dedup();
+        processes
     }
 
     /// How many are live.

@@ -41,9 +41,9 @@ pub struct ContainOptions {
 pub(super) struct Frozen {
     case: Option<CaseId>,
     session: Option<SessionId>,
-    scopes: Vec<Scope>,
-    by: OperatorName,
-    reason: String,
+    pub(super) scopes: Vec<Scope>,
+    pub(super) by: OperatorName,
+    pub(super) reason: String,
 }
 
 /// What must be preserved was, or a person broke the glass. Made by a snapshot only.
@@ -55,7 +55,7 @@ impl Core {
     /// Records a freeze that is in force already: intent, then receipt.
     pub(super) fn record_freeze(&self, step: &Step, took: Duration) {
         self.intend(step);
-        self.done(step, true, format!("{} cut off", list(&step.scopes)), took, None, None);
+        self.done(step, true, format!("{} cut off", list(&step.scopes)), took);
     }
 
     fn intend(&self, step: &Step) {
@@ -63,9 +63,9 @@ impl Core {
         self.note(step.session, event, Some(step));
     }
 
-    fn done(&self, step: &Step, ok: bool, result: String, took: Duration, digest: Option<Digest>, glass: Option<OperatorName>) -> Receipt {
+    fn done(&self, step: &Step, ok: bool, result: String, took: Duration) -> Receipt {
         let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        let receipt = Receipt { action: step.id, at: Timestamp::now(), ok, result, took_us, digest, glass_broken_by: glass };
+        let receipt = Receipt { action: step.id, at: Timestamp::now(), ok, result, took_us, digest: None, glass_broken_by: None };
         self.note(step.session, Event::ActionDone { action: step.id, verb: step.verb.clone(), case: step.case, ok }, Some(&receipt));
         receipt
     }
@@ -79,7 +79,7 @@ impl Core {
             self.intend(&step);
         }
         let took = started.elapsed();
-        let receipt = self.done(&step, true, format!("{} cut off", list(&step.scopes)), took, None, None);
+        let receipt = self.done(&step, true, format!("{} cut off", list(&step.scopes)), took);
         self.synced().await;
         self.gate.sent(Duration::from_secs(1)).await;
         let Step { case, session, scopes, by, reason, .. } = step;
@@ -114,16 +114,13 @@ impl Core {
     ) -> (Receipt, Result<Preserved, Frozen>) {
         let step = self.step("snapshot_session", &frozen, false);
         self.intend(&step);
-        let started = Instant::now();
-        let outcome = self.preserve(case).await;
-        let took = started.elapsed();
-        match outcome {
-            Ok((digest, result)) => (self.done(&step, true, result, took, Some(digest), None), Ok(Preserved { frozen })),
-            Err(why) => {
-                let receipt = self.done(&step, false, why, took, None, glass.clone());
-                (receipt, if glass.is_some() { Ok(Preserved { frozen }) } else { Err(frozen) })
-            }
-        }
+        let snapshot = self.preserve(case, &frozen).await;
+        let mut receipt = snapshot.receipt(step.id);
+        receipt.glass_broken_by = glass.filter(|_| !receipt.ok);
+        let done = Event::ActionDone { action: step.id, verb: step.verb.clone(), case: step.case, ok: receipt.ok };
+        self.note(step.session, done, Some(&receipt));
+        let preserved = if receipt.ok || receipt.glass_broken_by.is_some() { Ok(Preserved { frozen }) } else { Err(frozen) };
+        (receipt, preserved)
     }
 
     /// Ends streams, bridged processes and shims of the scopes, and their protocol sessions at the servers (C3).
@@ -136,8 +133,7 @@ impl Core {
             self.note(Some(session), Event::SessionEnded { why: "terminated".to_owned() }, None::<()>);
             self.graph.lock().unwrap_or_else(PoisonError::into_inner).end(session, EndReason::Terminated);
         }
-        let receipt =
-            self.done(&step, true, format!("{ended} live streams and processes ended; the freeze stays"), started.elapsed(), None, None);
+        let receipt = self.done(&step, true, format!("{ended} live streams and processes ended; the freeze stays"), started.elapsed());
         self.synced().await;
         receipt
     }
@@ -204,10 +200,10 @@ impl Core {
         self.detector().forget_all();
         let lifted = self.gate.lock().thaw(action);
         if !lifted {
-            self.done(&undo, false, "there was no such freeze in force".to_owned(), started.elapsed(), None, None);
+            self.done(&undo, false, "there was no such freeze in force".to_owned(), started.elapsed());
             return Err(CoreError::NotUndoable { action, why: "it is not in force; it was undone already".to_owned() });
         }
-        let receipt = self.done(&undo, true, format!("{} free again", list(&undo.scopes)), started.elapsed(), None, None);
+        let receipt = self.done(&undo, true, format!("{} free again", list(&undo.scopes)), started.elapsed());
         self.synced().await;
         self.settled().await;
         Ok(receipt)

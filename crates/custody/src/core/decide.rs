@@ -65,8 +65,8 @@ impl Core {
         scopes.extend(frame.messages().iter().filter_map(tool_of).map(|tool| Scope::Tool(peer.server.clone(), ToolName(tool.to_owned()))));
         let scopes: Arc<[Scope]> = scopes.into();
         let (frozen, mut epoch) = self.gate.look(&scopes);
-        let started = Instant::now();
         let mut judged = self.judge(inbound, frame, session, frozen.is_some(), now);
+        let detected = Instant::now();
         loop {
             let denial = judged.stop.then(|| DenialId(uuid::Uuid::now_v7()));
             let draft = self.message_draft(inbound, frame, session, &judged, denial, now)?;
@@ -102,7 +102,7 @@ impl Core {
                     judged.why.clone(),
                 );
                 freezes.freeze(Freeze { action: step.id, scopes: step.scopes.clone() });
-                let took = started.elapsed();
+                let took = detected.elapsed();
                 froze = true;
                 self.record_freeze(&step, took);
                 epoch = freezes.epoch();
@@ -357,6 +357,7 @@ impl Core {
         }
         match denial {
             None => Returned::Pass,
+            Some(_) if frame.method.is_some() => Returned::Dropped,
             Some(denial) => Returned::Withheld(reply::denied(told_id.as_deref(), denial)),
         }
     }

@@ -7,11 +7,11 @@ use crate::alerts::{Alert, Taken};
 use custody_engine::{
     contain::{PlanInput, automatic_steps},
     detect::FindingDraft,
+    investigate,
     triage::{self, Goal, Progress},
 };
 use custody_model::*;
 use jiff::Timestamp;
-use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
@@ -125,6 +125,7 @@ impl Core {
         if !fresh {
             return;
         }
+        self.find_source(&mut case, &finding, session).await;
         if self.alert {
             let taken: Vec<Taken> = self.taken(case.id).await;
             self.outbox.send(Alert::of_case(&case, std::slice::from_ref(&finding), &taken, Timestamp::now()));
@@ -261,27 +262,30 @@ impl Core {
         self.update_case(&case, None).await;
     }
 
-    /// Preserves what exists only while the session lives: everything recorded of it is synced and signed, and its
-    /// entries are digested. The digest, and words for the receipt.
-    pub(super) async fn preserve(self: &Arc<Self>, case: &Case) -> Result<(Digest, String), String> {
-        let (reader, ledger, sessions) = (self.ledger.reader(), self.ledger.clone(), case.sessions.clone());
-        let digested = tokio::task::spawn_blocking(move || {
-            ledger.sync().map_err(|error| error.to_string())?;
-            let checkpoint = ledger.checkpoint().map_err(|error| error.to_string())?;
-            let mut hash = Sha256::new();
-            let mut entries = 0u64;
-            for entry in reader.entries(LeafIndex(0)) {
-                let (_, entry, line) = entry.map_err(|error| error.to_string())?;
-                if entry.session.is_some_and(|session| sessions.contains(&session)) {
-                    hash.update(line);
-                    hash.update("\n");
-                    entries += 1;
-                }
-            }
-            Ok::<_, String>((Digest(hash.finalize().into()), entries, checkpoint.size()))
+    /// Names the tool result that turned the agent (I2), from the record.
+    async fn find_source(&self, case: &mut Case, finding: &Finding, session: SessionId) {
+        let Some(trigger) = finding.leaf else { return };
+        self.settled().await;
+        let reader = self.ledger.reader();
+        let leaves = self.projection.leaves_of(session).await.unwrap_or_default();
+        let found = tokio::task::spawn_blocking(move || {
+            let entries: Vec<OpenEntry> = leaves.into_iter().filter_map(|leaf| reader.open_entry(leaf).ok()).collect();
+            investigate::source(&entries, trigger)
         });
-        let (digest, entries, size) = digested.await.map_err(|error| error.to_string())??;
-        Ok((digest, format!("{entries} entries of the case preserved under the signed checkpoint of size {size}")))
+        match found.await {
+            Ok(Some(source)) => {
+                case.source = Some(source);
+                // What was an odd call is now an injection that the agent followed.
+                let effects = triage::Effects { injection_found: true, ..triage::Effects::default() };
+                let (severity, incident_type) = triage::classify(std::slice::from_ref(finding), effects);
+                case.severity = case.severity.max(severity);
+                case.incident_type = incident_type;
+                triage::advance(&mut case.clocks, Progress::Reached(Goal::InjectionSource), Timestamp::now());
+                self.update_case(case, Some(session)).await;
+            }
+            Ok(None) => tracing::info!(case.id = %case.id, "the injection source is not in the record"),
+            Err(error) => tracing::error!(%error, "looking for the injection source failed"),
+        }
     }
 }
 

@@ -7,6 +7,7 @@ mod attach;
 mod contain;
 mod decide;
 mod errors;
+mod evidence;
 mod gate;
 mod incident;
 mod manifest;
@@ -36,10 +37,7 @@ use gate::Gate;
 use jiff::Timestamp;
 use manifest::Listings;
 use serde::Serialize;
-use std::{
-    net::SocketAddr,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -140,7 +138,7 @@ impl Core {
     }
 
     /// Counts a refused credential; an entry each 100, and each first of a burst (promise 7, bounded).
-    pub fn access_refused(&self, listener: &str, from: SocketAddr) {
+    pub fn access_refused(&self, listener: &str, from: &str) {
         let count = {
             let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
             *refused += 1;
@@ -149,13 +147,13 @@ impl Core {
         tracing::warn!(listener, %from, "a request without a valid credential was refused");
         if count == 1 || count.is_multiple_of(100) {
             let event = Event::AccessRefused { listener: listener.to_owned(), count: if count == 1 { 1 } else { 100 } };
-            self.note(None, event, Some(serde_json::json!({"from": from.to_string()})));
+            self.note(None, event, Some(serde_json::json!({ "from": from })));
         }
     }
 
     /// Registers a stream or process that a termination must end.
-    pub fn attach(&self, peer: &Peer, session: Option<SessionId>) -> Attached {
-        self.attachments.attach(peer, session)
+    pub fn attach(&self, peer: &Peer, session: Option<SessionId>, process: Option<ProcessRef>) -> Attached {
+        self.attachments.attach(peer, session, process)
     }
 
     /// Runs a task that [`Core::close`] waits for.

@@ -123,6 +123,8 @@ pub enum Returned {
     Pass,
     /// Recorded, and withheld from a frozen agent, which reads this.
     Withheld(Vec<u8>),
+    /// Recorded, and withheld from a frozen agent, which expects nothing.
+    Dropped,
     /// Could not be recorded, so it does not go on; the agent reads this.
     NotRecorded(Vec<u8>),
 }

@@ -83,7 +83,7 @@ impl Gateway {
             return Err(reply::refuse(StatusCode::FORBIDDEN, &why.to_string()));
         }
         let Some(principal) = bearer(&head.headers).and_then(|key| self.core.clients().authenticate(key)) else {
-            self.core.access_refused("agents", connection.address);
+            self.core.access_refused("agents", &connection.address.to_string());
             let mut response =
                 reply::refuse(StatusCode::UNAUTHORIZED, "a client key is needed: `Authorization: Bearer cck_…` (see `custody adopt`)");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"custody\""));

@@ -5,9 +5,11 @@ mod gated;
 pub mod http;
 pub mod proxy;
 pub mod reply;
+mod shims;
 mod start;
 pub mod stdio;
 pub mod upstream;
 
 pub use http::{Gateway, serve};
+pub use shims::serve_shims;
 pub use start::{Running, StartError, start};

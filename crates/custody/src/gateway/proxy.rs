@@ -178,6 +178,7 @@ impl Proxy {
         }
         match self.core.to_agent(&peer, call.as_ref(), &bytes).await {
             Returned::Pass => *response.body_mut() = reply::full(bytes),
+            Returned::Dropped => {}
             Returned::Withheld(body) => {
                 response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
                 *response.body_mut() = reply::full(body);
@@ -192,7 +193,7 @@ impl Proxy {
     fn stream(&self, peer: Peer, call: Option<Call>, mut body: Incoming) -> Body {
         let (out, events) = mpsc::channel::<Bytes>(EVENTS_IN_FLIGHT);
         let core = self.core.clone();
-        let attached = core.attach(&peer, call.as_ref().map(|c| c.session));
+        let attached = core.attach(&peer, call.as_ref().map(|c| c.session), None);
         self.streams.spawn(async move {
             let mut decoder = SseDecoder::new(core.config().limits.frame_bytes);
             loop {
@@ -213,6 +214,7 @@ impl Proxy {
                         None => event.raw,
                         Some(data) => match core.to_agent(&peer, call.as_ref(), &data).await {
                             Returned::Pass => event.raw,
+                            Returned::Dropped => continue,
                             Returned::Withheld(body) | Returned::NotRecorded(body) => event_of(&body),
                         },
                     };

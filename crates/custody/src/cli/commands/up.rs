@@ -18,7 +18,7 @@ use std::{
     process::ExitCode,
 };
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, UnixListener},
     signal::unix::{SignalKind, signal},
 };
 use tokio_util::sync::CancellationToken;
@@ -68,6 +68,8 @@ pub async fn run(place: &Place, args: UpArgs, output: &Output) -> Result<ExitCod
         }
     };
     let addresses = (gateway.agents(), local(&operators)?);
+    let shims = listen_for_shims(&home)?;
+    let shims = tokio::spawn(gateway::serve_shims(core.clone(), shims, stop.clone()));
     let router = api::router(core.clone(), home.read_operators()?, Names::default());
     let api = api::serve(operators, router, stop.clone()).map_err(|error| Failure::io("serve operators", &error))?;
     let file = DaemonFile::of_this_process(addresses.0, addresses.1, Timestamp::now())
@@ -81,6 +83,9 @@ pub async fn run(place: &Place, args: UpArgs, output: &Output) -> Result<ExitCod
     let end = async {
         stop.cancel();
         gateway.stop().await;
+        if !matches!(shims.await, Ok(Ok(()))) {
+            tracing::error!("the shims' socket did not close in order");
+        }
         api.ended().await;
         core.close().await;
     };
@@ -90,6 +95,16 @@ pub async fn run(place: &Place, args: UpArgs, output: &Output) -> Result<ExitCod
     };
     DaemonFile::remove(&home);
     Ok(code)
+}
+
+/// The socket that `custody stdio` hands its pipes over. One left behind by a killed daemon is replaced.
+fn listen_for_shims(home: &Home) -> Result<UnixListener, Failure> {
+    let path = home.agents_socket();
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(Failure::io("replace run/agents.sock", &error)),
+        _ => {}
+    }
+    UnixListener::bind(&path).map_err(|error| Failure::io("listen on run/agents.sock", &error))
 }
 
 fn announce(

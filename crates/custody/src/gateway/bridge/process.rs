@@ -8,7 +8,7 @@ use custody_engine::wire::{
     lines::{Line, LineDecoder},
     splice,
 };
-use custody_model::{PrincipalName, ServerName, Shape};
+use custody_model::{PrincipalName, ProcessRef, ServerName, Shape};
 use std::{
     io,
     process::Stdio,
@@ -56,7 +56,7 @@ impl Process {
             .spawn()?;
         let stdin = child.stdin.take();
         let stdout = child.stdout.take().expect("stdout is piped");
-        let attached = core.attach(peer, None);
+        let attached = core.attach(peer, None, child.id().and_then(process_ref));
         let process = Arc::new(Process {
             shared: matches!(key, Key::Principal(_)),
             key,
@@ -175,6 +175,7 @@ impl Process {
         let bytes = match recorded {
             Returned::Pass => spliced.map_or(line, |spliced| spliced.bytes),
             Returned::Withheld(body) | Returned::NotRecorded(body) => body,
+            Returned::Dropped => return,
         };
         let last = port.is_some();
         let unasked = waiting.is_none();
@@ -201,6 +202,14 @@ impl Process {
             false => Some(Port::Raw(wire::id_key(raw))),
         }
     }
+}
+
+/// The process of this number, told apart from a later one by its start. `None` when it has ended already.
+fn process_ref(pid: u32) -> Option<ProcessRef> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold anything; the fields after the last one are numbers. Start is field 22.
+    let start_ticks = stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()?;
+    Some(ProcessRef { pid, start_ticks })
 }
 
 /// Puts the agent's own id and token back.

@@ -1,0 +1,99 @@
+//! Evidence of a case leaves the ledger (E1, E2): the snapshot before a termination, and the export a person asks for.
+
+use super::{Core, CoreError, contain::Frozen};
+use crate::preserve::{self, Bundle, ExportRequest, Snapshot};
+use custody_model::*;
+use custody_store::ledger::Draft;
+use jiff::Timestamp;
+use std::{path::PathBuf, sync::Arc};
+
+impl Core {
+    /// Preserves what exists only while the session lives, into `evidence/<case>/snapshot-…`.
+    pub(super) async fn preserve(self: &Arc<Self>, case: &Case, frozen: &Frozen) -> Snapshot {
+        let failed = |why: String| Snapshot::Failed { why, at: Timestamp::now(), took_us: 0 };
+        let request = match self.prepare(case, "snapshot", None, &frozen.by, &frozen.reason) {
+            Ok(request) => ExportRequest { processes: self.attachments.processes(&frozen.scopes), ..request },
+            Err(why) => return failed(why.to_string()),
+        };
+        let signer = match self.home.read_ledger_key() {
+            Ok(signer) => signer,
+            Err(why) => return failed(why.to_string()),
+        };
+        let (reader, case) = (self.ledger.reader(), case.clone());
+        let (by, reason, case_id, session) = (request.by.clone(), request.reason.clone(), case.id, case.sessions.first().copied());
+        let snapshot = tokio::task::spawn_blocking(move || preserve::snapshot(&reader, &case, &request, signer.expose()));
+        let snapshot = snapshot.await.unwrap_or_else(|error| failed(error.to_string()));
+        if let Snapshot::Taken { bundle, .. } = &snapshot
+            && let Err(error) = self.record_export(bundle, case_id, session, &by, &reason)
+        {
+            return failed(error.to_string());
+        }
+        snapshot
+    }
+
+    /// Exports the evidence of a case, and records that raw content was looked at (R8, E2).
+    ///
+    /// # Errors
+    /// [`CoreError::Unknown`]; [`CoreError::Export`] with the reason, and then no half bag is left.
+    pub async fn export(
+        self: &Arc<Self>,
+        by: &OperatorName,
+        case: CaseId,
+        out: Option<PathBuf>,
+        reason: &str,
+    ) -> Result<Bundle, CoreError> {
+        self.settled().await;
+        let row = self.projection.case(case).await?.ok_or_else(|| CoreError::Unknown { what: "case", id: case.to_string() })?;
+        let request = self.prepare(&row.case, "bundle", out, by, reason)?;
+        let signer = self.home.read_ledger_key()?;
+        let (reader, case) = (self.ledger.reader(), row.case);
+        let (case_id, session) = (case.id, case.sessions.first().copied());
+        let exported = tokio::task::spawn_blocking(move || preserve::export(&reader, &case, &request, signer.expose()));
+        let failed = |error: &dyn std::error::Error| CoreError::Export(causes(error));
+        let bundle = exported.await.map_err(|e| failed(&e))?.map_err(|e| failed(&e))?;
+        self.record_export(&bundle, case_id, session, by, reason)?;
+        Ok(bundle)
+    }
+
+    /// Everything so far signed, and a place for the bag.
+    fn prepare(&self, case: &Case, kind: &str, out: Option<PathBuf>, by: &OperatorName, reason: &str) -> Result<ExportRequest, CoreError> {
+        self.ledger.sync()?;
+        self.ledger.checkpoint()?;
+        let own = || self.home.evidence().join(case.id.to_string()).join(format!("{kind}-{}", Timestamp::now().as_millisecond()));
+        let out = out.unwrap_or_else(own);
+        if let Some(parent) = out.parent() {
+            std::fs::create_dir_all(parent).map_err(|source| CoreError::Io {
+                doing: "make",
+                path: parent.display().to_string(),
+                source,
+            })?;
+        }
+        Ok(ExportRequest { out, by: by.clone(), reason: reason.to_owned(), sessions: case.sessions.clone(), processes: Vec::new() })
+    }
+
+    fn record_export(
+        &self,
+        bundle: &Bundle,
+        case: CaseId,
+        session: Option<SessionId>,
+        by: &OperatorName,
+        reason: &str,
+    ) -> Result<(), CoreError> {
+        let detail = serde_json::json!({"by": by, "reason": reason, "path": bundle.path, "items": bundle.items, "entries": bundle.entries, "opened": bundle.opened});
+        let event = Event::EvidenceExported { case, digest: bundle.digest };
+        self.ledger.record(Draft { at: Timestamp::now(), session, event, detail: Some(detail), body: None })?;
+        Ok(())
+    }
+}
+
+/// An error with everything that caused it, in one line.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}

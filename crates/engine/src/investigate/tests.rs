@@ -1,0 +1,1 @@
+//! Investigation on small stories.
