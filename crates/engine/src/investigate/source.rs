@@ -26,6 +26,10 @@ const KNOWN_BEFORE: f64 = 0.35;
 const LEAST: f64 = 0.6;
 /// Added for what was read directly before the call, and per step further back less.
 const RECENT: [f64; 4] = [1.6, 0.6, 0.3, 0.1];
+/// What a sentence that addresses a reader counts more.
+const ASKS: f64 = 1.15;
+/// Taken off a run per further sentence.
+const PER_SENTENCE: f64 = 0.04;
 /// Longest excerpt in characters.
 const EXCERPT: usize = 1200;
 
@@ -154,12 +158,13 @@ impl<'a> Judge<'a> {
                 continue;
             }
             let mut features = BTreeSet::new();
-            let (mut links, mut asks) = (0.0, false);
-            for (to, (_, found, asking)) in sentences.iter().enumerate().skip(from).take(WINDOW) {
-                links += found.iter().filter(|index| features.insert(**index)).map(|index| self.worth(*index, content)).sum::<f64>();
-                asks |= asking;
+            let (mut links, mut weighed) = (0.0, 0.0);
+            for (to, (_, found, asks)) in sentences.iter().enumerate().skip(from).take(WINDOW) {
+                let new: f64 = found.iter().filter(|index| features.insert(**index)).map(|index| self.worth(*index, content)).sum();
+                links += new;
+                weighed += new * if *asks { ASKS } else { 1.0 };
                 // Longer runs hold more by chance.
-                let score = links * (1.0 - 0.04 * (to - from) as f64) * if asks { 1.15 } else { 1.0 };
+                let score = weighed * (1.0 - PER_SENTENCE * (to - from) as f64);
                 if best.as_ref().is_none_or(|best| score > best.score + 1e-9) {
                     best = Some(Run { content, from, to, features: features.clone(), links, score });
                 }
