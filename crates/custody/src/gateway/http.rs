@@ -26,6 +26,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest time for the body of a request.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// Of a body that is too large, so much is still read and thrown away: most clients see an answer only once they have sent everything.
+const DISCARDED: usize = 256 << 20;
 /// Connections at once; a further one waits in the kernel's queue.
 const CONNECTIONS: usize = 8192;
 
@@ -121,9 +123,16 @@ impl Gateway {
         }
     }
 
-    async fn read_body(&self, body: Incoming) -> Result<Bytes, Response<Body>> {
+    async fn read_body(&self, mut body: Incoming) -> Result<Bytes, Response<Body>> {
         let limit = self.core.config().limits.frame_bytes;
-        match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, limit).collect()).await {
+        let read = async {
+            let read = Limited::new(&mut body, limit).collect().await;
+            if read.as_ref().is_err_and(|error| error.is::<http_body_util::LengthLimitError>()) {
+                discard(&mut body).await;
+            }
+            read
+        };
+        match tokio::time::timeout(BODY_TIMEOUT, read).await {
             Ok(Ok(collected)) => Ok(collected.to_bytes()),
             Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(reply::json_response(
                 StatusCode::PAYLOAD_TOO_LARGE,
@@ -212,4 +221,15 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = text(headers, "authorization")?;
     let (scheme, key) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
+}
+
+/// Reads on without keeping anything, for so long as it is bearable.
+async fn discard(body: &mut Incoming) {
+    let mut seen = 0;
+    while let Some(Ok(frame)) = body.frame().await {
+        seen += frame.data_ref().map_or(0, Bytes::len);
+        if seen > DISCARDED {
+            return;
+        }
+    }
 }
