@@ -85,3 +85,33 @@ fn time_over_http() {
 fn practice_over_http() {
     check_through(servers::practice, Daemon::http);
 }
+
+#[test]
+fn filesystem_through_the_shim() {
+    check_through(servers::filesystem, Daemon::stdio);
+}
+
+#[test]
+fn memory_through_the_shim() {
+    check_through(servers::memory, Daemon::stdio);
+}
+
+#[test]
+fn git_through_the_shim() {
+    check_through(servers::git, Daemon::stdio);
+}
+
+#[test]
+fn everything_through_the_shim() {
+    check_through(servers::everything, Daemon::stdio);
+}
+
+#[test]
+fn time_through_the_shim() {
+    check_through(servers::time, Daemon::stdio);
+}
+
+#[test]
+fn practice_through_the_shim() {
+    check_through(servers::practice, Daemon::stdio);
+}

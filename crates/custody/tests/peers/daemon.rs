@@ -57,7 +57,6 @@ impl Daemon {
     }
 
     /// The server through the shim: exactly what the adopted client's file says.
-    #[allow(dead_code)]
     pub fn stdio(&self) -> Target {
         let entry = self.entry();
         Target::Stdio {
