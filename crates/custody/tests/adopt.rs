@@ -201,6 +201,18 @@ fn roles_names_and_comments() {
     drop(place.temp);
 }
 
+#[test]
+fn in_the_enforcing_grade_the_client_brings_the_command_along() {
+    let place = place(r#"{"mcpServers":{"files":{"command":"npx","args":["-y","x"],"env":{"A":"b"}}}}"#);
+    let config = place.config_text().replacen("grade = \"observe\"", "grade = \"enforcing\"", 1);
+    fs::write(place.home.config(), config).unwrap();
+    place.adopt().unwrap();
+    let files = place.json()["mcpServers"]["files"].clone();
+    assert_eq!(files["args"], json!(["--home", place.home.root(), "stdio", "files", "--", "npx", "-y", "x"]));
+    assert_eq!(files["env"]["A"], "b", "the client's account cannot read custody.toml");
+    assert!(release(&place.home, &place.file).unwrap().exact);
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Style {
     indent: usize,

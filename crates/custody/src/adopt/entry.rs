@@ -40,6 +40,8 @@ pub(super) struct Gate<'a> {
     /// `http://127.0.0.1:4180`.
     pub agents_url: &'a str,
     pub key: &'a Secret,
+    /// Whether the client's account cannot read `custody.toml`: then the shim must be told how to start the server.
+    pub apart: bool,
 }
 
 /// Reads an entry. The error says why this server stays as it is.
@@ -119,14 +121,17 @@ fn filled_by_client(text: &str) -> bool {
 /// The fields that an adopted entry has instead of its own.
 pub(super) fn adopted_fields(entry: &str, definition: &Definition, server: &str, gate: &Gate<'_>) -> Vec<(&'static str, String)> {
     match definition {
-        Definition::Stdio { .. } => {
-            let args = json!(["--home", gate.home, "stdio", server]);
+        Definition::Stdio { command, args: own_args, .. } => {
+            let mut args = json!(["--home", gate.home, "stdio", server]);
+            if let (true, Some(args)) = (gate.apart, args.as_array_mut()) {
+                args.extend(["--", command].into_iter().chain(own_args.iter().map(String::as_str)).map(Value::from));
+            }
             let mut env = Map::new();
             env.insert(KEY_VARIABLE.into(), gate.key.expose().into());
             // What only the client can fill in reaches the server through the shim's environment.
             let own: Value = serde_json::from_str(entry).unwrap_or_default();
             for (name, value) in own.get("env").and_then(Value::as_object).into_iter().flatten() {
-                if value.as_str().is_some_and(filled_by_client) {
+                if gate.apart || value.as_str().is_some_and(filled_by_client) {
                     env.insert(name.clone(), value.clone());
                 }
             }

@@ -12,7 +12,7 @@ mod record;
 pub use document::DocumentError;
 pub use entry::Definition;
 
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, Grade};
 use crate::trust::{Clients, Home, Secret, clients::ClientError, replace_keeping_mode, write_private};
 use custody_model::PrincipalName;
 use entry::Gate;
@@ -159,7 +159,7 @@ pub fn adopt(home: &Home, options: &AdoptOptions, now: Timestamp) -> Result<Adop
     let client = options.client.clone().or_else(|| known.as_ref().map(|known| known.client.clone())).unwrap_or_else(|| client_name(&path));
     let client = config::plain_name(&client);
     let mut config = read_config(home)?;
-    check_config(home, &config)?;
+    let apart = check_config(home, &config)?.grade == Grade::Enforcing;
     let agents_url = config::agents_url(&config);
     let same_client = known.as_ref().is_none_or(|known| known.client == client);
     let clients = Clients::open(&home.clients())?;
@@ -168,7 +168,7 @@ pub fn adopt(home: &Home, options: &AdoptOptions, now: Timestamp) -> Result<Adop
         Some(key) => (key, false),
         None => (Secret::mint(crate::trust::clients::KEY_PREFIX).map_err(io_error("make a key for", &path))?, true),
     };
-    let gate = Gate { program: &options.program, home: home.root(), agents_url: &agents_url, key: &key };
+    let gate = Gate { program: &options.program, home: home.root(), agents_url: &agents_url, key: &key, apart };
 
     let mut record = Record::new(&path, &client, now);
     let mut left = Vec::new();

@@ -88,10 +88,10 @@ impl Output {
     }
 }
 
-/// Text of agents and servers made safe for a terminal: no control characters, no changes of direction, not endless.
+/// Text of agents and servers made safe for a terminal: one line, no control characters, no changes of direction, not endless.
 pub(super) fn plain(text: &str) -> String {
     let unsafe_here = |character: char| {
-        (character.is_control() && character != '\n')
+        character.is_control()
             || matches!(character, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
     };
     let mut shown = String::with_capacity(text.len().min(CELL));
@@ -114,6 +114,11 @@ pub(super) fn instant(at: jiff::Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
 }
 
+/// `2026-11-21 09:14:03.418Z`, where the order within a second matters.
+pub(super) fn precise(at: jiff::Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%S%.3fZ").to_string()
+}
+
 /// The serde name of a value that is one word, such as `data_exfiltration`.
 pub(super) fn word(value: &impl Serialize) -> String {
     match serde_json::to_value(value) {
@@ -130,7 +135,7 @@ mod tests {
     #[test]
     fn a_terminal_is_not_steered_by_what_agents_send() {
         assert_eq!(plain("a\u{1b}[2Jb\u{202e}c\td\u{9b}1m"), "a\\u{1b}[2Jb\\u{202e}c\\u{9}d\\u{9b}1m");
-        assert_eq!(plain("zwölf\n"), "zwölf\n");
+        assert_eq!(plain("zwölf\nP1"), "zwölf\\u{a}P1", "no line of its own in a table");
         assert_eq!(plain(&"x".repeat(400)).chars().count(), CELL + 1);
     }
 }

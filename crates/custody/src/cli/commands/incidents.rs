@@ -3,12 +3,13 @@
 use super::{
     super::{
         backend::Backend,
-        output::{instant, plain, word},
+        output::{instant, plain, precise, word},
     },
     Failure, Output, Place,
 };
-use crate::api::{FindingRow, IncidentView};
-use custody_model::{Case, Clock, Presence};
+use crate::api::{ActionRow, FindingRow, IncidentView};
+use custody_model::{Case, Clock, Presence, Scope};
+use jiff::Timestamp;
 use std::{fmt::Write as _, process::ExitCode};
 
 pub async fn list(place: &Place, output: &Output) -> Result<ExitCode, Failure> {
@@ -37,17 +38,17 @@ pub async fn list(place: &Place, output: &Output) -> Result<ExitCode, Failure> {
 pub async fn show(place: &Place, id: &str, output: &Output) -> Result<ExitCode, Failure> {
     let backend = Backend::connect(place, &place.open()?).await?;
     let view = backend.incident(id).await?;
-    output.show(&view, || describe(&view, output))?;
+    output.show(&view, || describe(&view, Timestamp::now(), output))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn describe(view: &IncidentView, output: &Output) -> String {
+fn describe(view: &IncidentView, now: Timestamp, output: &Output) -> String {
     let case = &view.incident.case;
     let mut text = format!("Incident {}\n", case.id);
     let mut fact = |name: &str, value: String| {
         let _ = writeln!(text, "  {name:<10} {}", plain(&value));
     };
-    fact("opened", instant(case.opened));
+    fact("opened", precise(case.opened));
     fact("state", word(&case.state));
     fact("severity", word(&case.severity));
     fact("type", word(&case.incident_type));
@@ -55,7 +56,7 @@ fn describe(view: &IncidentView, output: &Output) -> String {
     for step in &case.triage.path {
         fact("", step.clone());
     }
-    fact("cut off", case.scopes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "));
+    fact("cut off", scopes_line(&case.scopes));
     for session in &case.sessions {
         fact("session", session.to_string());
     }
@@ -63,10 +64,10 @@ fn describe(view: &IncidentView, output: &Output) -> String {
         Some(source) => {
             let _ = writeln!(text, "\nSource (leaf {}, confidence {:.2})", source.leaf, source.confidence);
             let _ = writeln!(text, "  {}", plain(&source_line(case)));
-            let _ = writeln!(text, "  “{}”", plain(&source.excerpt).replace('\n', "\n   "));
+            let _ = writeln!(text, "  “{}”", source.excerpt.lines().map(plain).collect::<Vec<_>>().join("\n   "));
             let _ = writeln!(text, "  tied to the attack by {}", plain(&source.links.join(", ")));
         }
-        None => text.push_str("\nSource: not found\n"),
+        None => text.push_str("\nSource: not found yet\n"),
     }
     if !view.timeline.is_empty() {
         let cell = |step: &serde_json::Value, name: &str| match step.get(name) {
@@ -85,27 +86,54 @@ fn describe(view: &IncidentView, output: &Output) -> String {
                 Some(receipt) => (if receipt.ok { "ok" } else { "FAILED" }, receipt.result.clone()),
                 None => ("intended", "no receipt: interrupted, or still running".into()),
             };
+            let undone = |other: &ActionRow| {
+                other.step.as_ref().is_some_and(|step| step.undoes == Some(row.id))
+                    && other.receipt.as_ref().is_some_and(|receipt| receipt.ok)
+            };
             let undo = match &row.step {
-                Some(step) if step.undoable => format!("custody undo {}", row.id),
+                Some(_) if view.actions.iter().any(undone) => "undone".into(),
+                Some(step) if step.undoable => format!("custody undo {} --reason …", row.id),
                 _ => "—".into(),
             };
-            vec![instant(row.at), row.verb.to_string(), by, ok.into(), result, undo]
+            let result = match &row.step {
+                Some(step) if step.verb.as_str() == "freeze_scope" && row.receipt.as_ref().is_some_and(|receipt| receipt.ok) => {
+                    format!("{} cut off", scopes_line(&step.scopes))
+                }
+                _ => result,
+            };
+            vec![precise(row.at), row.verb.to_string(), by, ok.into(), result, undo]
         });
         let _ = writeln!(text, "\n{}", output.table(&["AT", "ACTION", "BY", "", "RESULT", "UNDO"], rows));
     }
     if !view.alerts.is_empty() {
         let rows = view.alerts.iter().map(|alert| {
             let ok = if alert.ok { "ok" } else { "FAILED" };
-            vec![instant(alert.at), format!("{} ({})", alert.channel, alert.via), alert.to.clone(), ok.into(), alert.answer.clone()]
+            vec![precise(alert.at), format!("{} ({})", alert.channel, alert.via), alert.to.clone(), ok.into(), alert.answer.clone()]
         });
         let _ = writeln!(text, "\n{}", output.table(&["AT", "ALERT", "TO", "", "ANSWER"], rows));
     }
-    let _ = writeln!(text, "\n{}", output.table(&["CLOCK", "FROM", "SOURCE", "LIMIT", "STATE"], case.clocks.iter().map(clock_cells)));
+    let _ = writeln!(
+        text,
+        "\n{}",
+        output.table(&["CLOCK", "FROM", "SOURCE", "LIMIT", "STATE"], case.clocks.iter().map(|clock| clock_cells(clock, now)))
+    );
     for row in &view.evidence {
         let path = row.detail.as_ref().and_then(|detail| detail.get("path")).and_then(|path| path.as_str()).unwrap_or("erased");
         let _ = writeln!(text, "\nEvidence {}: {} (sha256 {})", instant(row.at), plain(path), row.digest);
     }
     text
+}
+
+/// Principals, sessions, servers and tools by name; connections and processes by their number.
+fn scopes_line(scopes: &[Scope]) -> String {
+    let (many, named): (Vec<_>, Vec<_>) = scopes.iter().partition(|scope| matches!(scope, Scope::Connection(_) | Scope::Process(_)));
+    let mut parts: Vec<String> = named.iter().map(ToString::to_string).collect();
+    match many.as_slice() {
+        [] => {}
+        [one] => parts.push(one.to_string()),
+        more => parts.push(format!("{} connections and processes", more.len())),
+    }
+    if parts.is_empty() { "nothing".into() } else { parts.join(", ") }
 }
 
 /// Document, place and tool of the source.
@@ -124,22 +152,35 @@ pub fn finding_cells(row: &FindingRow) -> Vec<String> {
     vec![row.leaf.to_string(), word(&row.priority), row.rule.to_string(), why]
 }
 
-fn clock_cells(clock: &Clock) -> Vec<String> {
+fn clock_cells(clock: &Clock, now: Timestamp) -> Vec<String> {
+    let limit_s = i64::try_from(clock.limit_s).unwrap_or(i64::MAX);
     let state = match (clock.started, clock.met) {
         (None, _) => "not started".into(),
-        (Some(_), None) => "running".into(),
+        (Some(started), None) => match limit_s.saturating_sub(now.duration_since(started).as_secs()) {
+            left if left >= 0 => format!("running, {} left", span(left.unsigned_abs())),
+            _ if limit_s == 0 => "due now".into(),
+            late => format!("LATE by {}", span(late.unsigned_abs())),
+        },
         (Some(started), Some(met)) => {
             let took = met.duration_since(started);
-            let late = took.as_secs() > i64::try_from(clock.limit_s).unwrap_or(i64::MAX);
+            let late = took.as_secs() > limit_s;
             format!("{} after {:.3} s", if late { "late," } else { "met" }, took.as_secs_f64())
         }
     };
-    let limit = match clock.limit_s {
-        seconds if seconds.is_multiple_of(3600) => format!("{} h", seconds / 3600),
-        seconds if seconds.is_multiple_of(60) => format!("{} min", seconds / 60),
-        seconds => format!("{seconds} s"),
-    };
+    let limit = if clock.limit_s == 0 { "at once".into() } else { span(clock.limit_s) };
     vec![clock.goal.clone(), word(&clock.anchor), clock.source.clone(), limit, state]
+}
+
+/// `2 h 5 min`, `45 s`: the two largest units.
+fn span(seconds: u64) -> String {
+    let (h, min, s) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    match (h, min, s) {
+        (0, 0, s) => format!("{s} s"),
+        (0, min, 0) => format!("{min} min"),
+        (0, min, s) => format!("{min} min {s} s"),
+        (h, 0, _) => format!("{h} h"),
+        (h, min, _) => format!("{h} h {min} min"),
+    }
 }
 
 /// Items of a bundle, as a table.

@@ -4,7 +4,7 @@ use super::{
     super::{
         args::SessionsArgs,
         backend::Backend,
-        output::{instant, plain, word},
+        output::{instant, plain, precise, word},
     },
     Failure, Output, Place,
 };
@@ -60,7 +60,7 @@ pub async fn show(place: &Place, id: &str, output: &Output) -> Result<ExitCode, 
             let rows = view.calls.iter().map(|call| {
                 vec![
                     call.leaf.to_string(),
-                    instant(call.at),
+                    precise(call.at),
                     format!("{}/{}", call.server, call.tool.as_deref().unwrap_or("?")),
                     word(&call.outcome),
                     call.reason.clone().unwrap_or_default(),
