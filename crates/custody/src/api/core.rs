@@ -29,7 +29,7 @@ impl Service for Core {
 
     async fn incident(self: Arc<Self>, id: CaseId) -> Result<IncidentView, ApiError> {
         self.settled().await;
-        queries::incident(self.projection(), id).await
+        queries::incident(self.projection(), self.ledger().reader(), id).await
     }
 
     async fn sessions_like(self: Arc<Self>, prefix: String) -> Result<Vec<SessionId>, ApiError> {

@@ -20,6 +20,7 @@ pub struct Offline {
     home: Home,
     config: Config,
     projection: Projection,
+    reader: Reader,
 }
 
 impl Offline {
@@ -37,15 +38,15 @@ impl Offline {
         let mut next = LeafIndex(projection.applied().await?);
         loop {
             let from = next;
-            let reader = reader.clone();
-            let part = tokio::task::spawn_blocking(move || reader.open_entries(from).take(AT_ONCE).collect::<Result<Vec<_>, _>>())
+            let ahead = reader.clone();
+            let part = tokio::task::spawn_blocking(move || ahead.open_entries(from).take(AT_ONCE).collect::<Result<Vec<_>, _>>())
                 .await
                 .map_err(|error| failed(error.to_string()))??;
             let Some(last) = part.last() else { break };
             next = LeafIndex(last.leaf.0 + 1);
             projection.apply_many(&part).await?;
         }
-        Ok(Offline { home: home.clone(), config, projection })
+        Ok(Offline { home: home.clone(), config, projection, reader })
     }
 
     /// As [`super::Service::status`].
@@ -103,7 +104,7 @@ impl Offline {
     pub async fn incident(&self, id: &str) -> Result<IncidentView, ApiError> {
         let prefix = super::router::prefix("incident", id, CaseId::PREFIX)?;
         let id = super::router::only("incident", id, self.projection.cases_like(&prefix).await?)?;
-        queries::incident(&self.projection, id).await
+        queries::incident(&self.projection, self.reader.clone(), id).await
     }
 }
 

@@ -1,9 +1,16 @@
 //! What is read from the projection, for the daemon and for the command line without one.
 
 use super::{ApiError, CaseRow, IncidentView, SessionRow, SessionView};
-use custody_model::{CaseId, SessionId};
-use custody_store::projection::{Projection, ProjectionError};
+use custody_engine::investigate;
+use custody_model::{CaseId, LeafIndex, OpenEntry, SessionId};
+use custody_store::{
+    ledger::Reader,
+    projection::{Projection, ProjectionError},
+};
+use std::collections::BTreeSet;
 
+/// Entries of a case that an incident's page looks at; the evidence has all of them.
+const ENTRIES: usize = 20_000;
 /// Sessions that are listed at most.
 const SESSIONS: u32 = 10_000;
 
@@ -22,15 +29,29 @@ pub(super) async fn incidents(projection: &Projection) -> Result<Vec<CaseRow>, A
     Ok(cases)
 }
 
-pub(super) async fn incident(projection: &Projection, id: CaseId) -> Result<IncidentView, ApiError> {
+pub(super) async fn incident(projection: &Projection, reader: Reader, id: CaseId) -> Result<IncidentView, ApiError> {
     let incident = projection.case(id).await?.ok_or_else(|| ApiError::NotFound { what: "incident".into(), id: id.to_string() })?;
+    let findings = projection.findings_of_case(id).await?;
+    let actions = projection.actions_of(id).await?;
+    let mut leaves: BTreeSet<LeafIndex> = findings.iter().map(|row| row.leaf).chain(actions.iter().map(|row| row.leaf)).collect();
+    leaves.insert(incident.leaf);
+    for session in &incident.case.sessions {
+        leaves.extend(projection.leaves_of(*session).await?);
+    }
+    let investigated = tokio::task::spawn_blocking(move || {
+        // An entry that cannot be opened any more is erased: the rest still tells its part.
+        let entries: Vec<OpenEntry> = leaves.into_iter().take(ENTRIES).filter_map(|leaf| reader.open_entry(leaf).ok()).collect();
+        (investigate::timeline(&entries), investigate::summary(&entries))
+    });
+    let (timeline, summary) = investigated.await.map_err(|error| ApiError::Failed { message: error.to_string(), help: None })?;
     Ok(IncidentView {
         incident,
-        findings: projection.findings_of_case(id).await?,
-        actions: projection.actions_of(id).await?,
+        findings,
+        actions,
         alerts: projection.alerts_of(id).await?,
         evidence: projection.evidence_of(id).await?,
-        timeline: Vec::new(),
+        timeline,
+        summary,
     })
 }
 

@@ -1,6 +1,7 @@
 //! One session and one incident with everything that belongs to them.
 
 use super::rows::{ActionRow, CallRow, CaseRow, EvidenceRow, FindingRow, SessionRow};
+use custody_engine::investigate::{CaseSummary, Moment};
 use custody_model::{AlertRecord, Digest, ItemReport};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -30,7 +31,9 @@ pub struct IncidentView {
     /// What left the ledger.
     pub evidence: Vec<EvidenceRow>,
     /// t0…tn, as investigation reads it (I1).
-    pub timeline: Vec<serde_json::Value>,
+    pub timeline: Vec<Moment>,
+    /// What was called, read and written (T4).
+    pub summary: CaseSummary,
 }
 
 /// `evidence export`.

@@ -8,6 +8,7 @@ use super::{
     Failure, Output, Place,
 };
 use crate::api::{ActionRow, FindingRow, IncidentView};
+use custody_engine::investigate::Touched;
 use custody_model::{Case, Clock, Presence, Scope};
 use jiff::Timestamp;
 use std::{fmt::Write as _, process::ExitCode};
@@ -70,14 +71,25 @@ fn describe(view: &IncidentView, now: Timestamp, output: &Output) -> String {
         None => text.push_str("\nSource: not found yet\n"),
     }
     if !view.timeline.is_empty() {
-        let cell = |step: &serde_json::Value, name: &str| match step.get(name) {
-            Some(serde_json::Value::String(text)) => text.clone(),
-            Some(serde_json::Value::Null) | None => String::new(),
-            Some(other) => other.to_string(),
-        };
-        let rows = view.timeline.iter().map(|step| ["t", "at", "mark", "leaf", "what"].iter().map(|name| cell(step, name)).collect());
+        let rows = view.timeline.iter().enumerate().map(|(number, moment)| {
+            vec![
+                format!("t{number}"),
+                format!("+{:.3} s", moment.t_ms as f64 / 1000.0),
+                word(&moment.mark),
+                moment.leaf.to_string(),
+                moment.text.clone(),
+            ]
+        });
         let _ = writeln!(text, "\n{}", output.table(&["", "AT", "MARK", "LEAF", "WHAT"], rows));
     }
+    let touched = |list: &[Touched]| {
+        let mut names: Vec<String> = list.iter().map(|one| plain(one.what.as_deref().unwrap_or(&one.tool))).collect();
+        names.dedup();
+        if names.is_empty() { "nothing".into() } else { names.join(", ") }
+    };
+    let summary = &view.summary;
+    let _ = writeln!(text, "\n{} calls, {} allowed, {} denied", summary.calls, summary.allowed, summary.denied);
+    let _ = writeln!(text, "  read     {}\n  written  {}", touched(&summary.data_read), touched(&summary.data_written));
     let _ = writeln!(text, "\n{}", output.table(&["LEAF", "PRIORITY", "RULE", "WHY"], view.findings.iter().map(finding_cells)));
     if !view.actions.is_empty() {
         let rows = view.actions.iter().map(|row| {
