@@ -16,14 +16,14 @@ use std::{error::Error, net::IpAddr, path::Path, sync::Arc, time::Duration};
 const ANSWER: usize = 4096;
 
 /// Where to post, and over what.
-pub(super) struct Endpoint {
+pub(crate) struct Endpoint {
     url: Uri,
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
 }
 
 impl Endpoint {
     /// Checks `url`: `https`, or `http` to this machine; no credentials inside.
-    pub(super) fn open(config: &ChannelConfig) -> Result<Endpoint, ChannelError> {
+    pub(crate) fn open(config: &ChannelConfig) -> Result<Endpoint, ChannelError> {
         let text = config.needed("url", &config.url)?;
         // The text is not repeated in the error: the path of a webhook is often its credential.
         let url: Uri = text.parse().map_err(|_| config.wrong("url", "is not a URL"))?;
@@ -47,7 +47,7 @@ impl Endpoint {
     }
 
     /// Scheme and host: the path may be a credential.
-    pub(super) fn shown(&self) -> String {
+    pub(crate) fn shown(&self) -> String {
         format!("{}://{}", self.url.scheme_str().unwrap_or_default(), self.url.authority().map_or("", |a| a.as_str()))
     }
 
@@ -57,7 +57,7 @@ impl Endpoint {
     }
 
     /// Posts `body` once.
-    pub(super) async fn post(&self, body: &[u8], headers: &[(&'static str, String)]) -> Result<String, Refusal> {
+    pub(crate) async fn post(&self, body: &[u8], headers: &[(&'static str, String)]) -> Result<String, Refusal> {
         let mut request = Request::post(self.url.clone())
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::USER_AGENT, concat!("custody/", env!("CARGO_PKG_VERSION")));

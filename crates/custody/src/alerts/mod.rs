@@ -7,7 +7,7 @@
 mod alert;
 pub mod channels;
 mod deliver;
-mod http;
+pub(crate) mod http;
 mod outbox;
 pub mod slack;
 pub mod smtp;

@@ -84,6 +84,11 @@ impl Attachments {
         processes
     }
 
+    /// Whether anything live belongs to this scope.
+    pub fn any(&self, scope: &Scope) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).live.values().any(|live| live.scopes.contains(scope))
+    }
+
     /// How many are live.
     pub fn len(&self) -> usize {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).live.len()

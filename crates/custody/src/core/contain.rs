@@ -52,10 +52,10 @@ pub(super) struct Preserved {
 }
 
 impl Core {
-    /// Records a freeze that is in force already: intent, then receipt.
-    pub(super) fn record_freeze(&self, step: &Step, took: Duration) {
+    /// Records a freeze that is in force since `at`: intent, then receipt.
+    pub(super) fn record_freeze(&self, step: &Step, took: Duration, at: Timestamp) {
         self.intend(step);
-        self.done(step, true, format!("{} cut off", list(&step.scopes)), took);
+        self.done_at(step, true, format!("{} cut off", list(&step.scopes)), took, at);
     }
 
     fn intend(&self, step: &Step) {
@@ -64,8 +64,12 @@ impl Core {
     }
 
     fn done(&self, step: &Step, ok: bool, result: String, took: Duration) -> Receipt {
+        self.done_at(step, ok, result, took, Timestamp::now())
+    }
+
+    fn done_at(&self, step: &Step, ok: bool, result: String, took: Duration, at: Timestamp) -> Receipt {
         let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        let receipt = Receipt { action: step.id, at: Timestamp::now(), ok, result, took_us, digest: None, glass_broken_by: None };
+        let receipt = Receipt { action: step.id, at, ok, result, took_us, digest: None, glass_broken_by: None };
         self.note(step.session, Event::ActionDone { action: step.id, verb: step.verb.clone(), case: step.case, ok }, Some(&receipt));
         receipt
     }

@@ -66,19 +66,33 @@ impl Core {
         let scopes: Arc<[Scope]> = scopes.into();
         let (frozen, mut epoch) = self.gate.look(&scopes);
         let mut judged = self.judge(inbound, frame, session, frozen.is_some(), now);
+        // A P1 freezes before anything else is done, sealing included. From here on every decision of these scopes denies.
         let detected = Instant::now();
+        let freeze = judged.freeze.then(|| {
+            let step = freeze_step(
+                ActionId(uuid::Uuid::now_v7()),
+                None,
+                Some(session),
+                self.freeze_scopes(session, peer),
+                OperatorName::from("custody"),
+                judged.why.clone(),
+            );
+            let mut freezes = self.gate.lock();
+            freezes.freeze(Freeze { action: step.id, scopes: step.scopes.clone() });
+            epoch = freezes.epoch();
+            (step, detected.elapsed(), Timestamp::now())
+        });
         loop {
             let denial = judged.stop.then(|| DenialId(uuid::Uuid::now_v7()));
             let draft = self.message_draft(inbound, frame, session, &judged, denial, now)?;
             let prepared = self.ledger.prepare(draft)?;
 
-            let mut freezes = self.gate.lock();
+            let freezes = self.gate.lock();
             if freezes.epoch() != epoch {
                 epoch = freezes.epoch();
-                if let (Some(_), false) = (freezes.find(scopes.iter()), judged.reason == Some(DenyReason::Frozen)) {
+                if freeze.is_none() && freezes.find(scopes.iter()).is_some() && judged.reason != Some(DenyReason::Frozen) {
                     judged.reason = Some(DenyReason::Frozen);
                     judged.stop = true;
-                    judged.freeze = false;
                     continue;
                 }
             }
@@ -91,23 +105,10 @@ impl Core {
                 initialize: frame.method.as_deref() == Some("initialize"),
                 scopes: scopes.clone(),
             };
-            let mut froze = false;
-            if judged.freeze {
-                let step = freeze_step(
-                    ActionId(uuid::Uuid::now_v7()),
-                    None,
-                    Some(session),
-                    self.freeze_scopes(session, peer),
-                    OperatorName::from("custody"),
-                    judged.why.clone(),
-                );
-                freezes.freeze(Freeze { action: step.id, scopes: step.scopes.clone() });
-                let took = detected.elapsed();
-                froze = true;
-                self.record_freeze(&step, took);
-                epoch = freezes.epoch();
-            }
             let findings = self.record_findings(peer, session, call.leaf, &judged.findings);
+            if let Some((step, took, at)) = &freeze {
+                self.record_freeze(step, *took, *at);
+            }
             drop(freezes);
             for finding in findings {
                 self.raise(finding);
@@ -120,7 +121,7 @@ impl Core {
                     body: reply::denied(id.as_deref(), denial),
                 }),
             };
-            return Ok((decision, froze));
+            return Ok((decision, freeze.is_some()));
         }
     }
 

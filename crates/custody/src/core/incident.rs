@@ -22,6 +22,8 @@ use super::Peer;
 pub(super) enum Job {
     /// A finding was raised and is in the ledger.
     Raised { finding: Box<Finding>, peer: Box<Peer>, session: SessionId },
+    /// An alert of this case arrived: people know.
+    Informed { case: CaseId, at: Timestamp },
     /// Somebody waits until everything before is done.
     Barrier(oneshot::Sender<()>),
 }
@@ -85,6 +87,7 @@ impl Core {
                 Some(Job::Barrier(done)) => {
                     let _ = done.send(());
                 }
+                Some(Job::Informed { case, at }) => self.informed(case, at).await,
                 Some(Job::Raised { finding, peer, session }) => self.respond(*finding, &peer, session).await,
             }
         }
@@ -139,6 +142,14 @@ impl Core {
             self.terminate(preserved).await;
         }
         self.contained(case).await;
+    }
+
+    async fn informed(&self, case: CaseId, at: Timestamp) {
+        self.settled().await;
+        let Ok(Some(mut row)) = self.projection.case(case).await else { return };
+        if triage::advance(&mut row.case.clocks, Progress::Reached(Goal::TeamInformed), at) {
+            self.update_case(&row.case, None).await;
+        }
     }
 
     /// What was done so far, for the alert.

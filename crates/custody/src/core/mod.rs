@@ -5,6 +5,7 @@
 
 mod attach;
 mod contain;
+mod copies;
 mod decide;
 mod errors;
 mod evidence;

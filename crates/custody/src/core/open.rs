@@ -1,6 +1,6 @@
 //! Opening a home: ledger, projection, freezes, policies, rules; and closing it again.
 
-use super::{Core, CoreError, FINDINGS_WAITING, attach::Attachments, gate::Gate, manifest::Listings};
+use super::{Core, CoreError, FINDINGS_WAITING, attach::Attachments, copies, gate::Gate, incident::Job, manifest::Listings};
 use crate::alerts::{Channel, ChannelConfig, Outbox};
 use crate::config::{Automatic as Act, Config, Durability, LedgerCopy, Mode};
 use crate::trust::{Clients, Home};
@@ -70,8 +70,12 @@ impl Core {
             if let Some(core) = core {
                 let event = Event::AlertSent { case: record.case, channel: record.channel.clone(), ok: record.ok };
                 core.note(None, event, Some(&record));
+                if record.ok && core.raised.try_send(Job::Informed { case: record.case, at: record.at }).is_err() {
+                    tracing::warn!(case.id = %record.case, "the clock of an alert that arrived is not stopped: too much to do");
+                }
             }
         });
+        let webhooks = copies::webhooks(&config.ledger.copies)?;
         catch_up(&ledger, &projection).await?;
         let freezes = projection.active_freezes().await?.into_iter().map(|row| Freeze { action: row.action, scopes: row.scopes }).collect();
         let mut listings = Listings::default();
@@ -113,6 +117,10 @@ impl Core {
         *outbox_core.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::downgrade(&core);
         core.tasks.spawn(follow(core.ledger.clone(), core.projection.clone(), applied, core.stop.clone()));
         core.tasks.spawn(core.clone().work(jobs));
+        core.tasks.spawn(core.clone().sweep());
+        for webhook in webhooks {
+            core.tasks.spawn(copies::tell(webhook, core.ledger.watch_checkpoints(), core.stop.clone()));
+        }
         core.started(&recovery, &rules_text);
         Ok(core)
     }
@@ -134,6 +142,7 @@ impl Core {
     pub async fn close(self: Arc<Self>) {
         self.quiet().await;
         self.outbox.drain(std::time::Duration::from_secs(5)).await;
+        self.quiet().await;
         self.note(None, Event::DaemonStopped, None::<()>);
         self.settled().await;
         self.stop.cancel();

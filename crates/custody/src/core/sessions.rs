@@ -7,8 +7,14 @@ use custody_model::*;
 use custody_store::ledger::{Draft, LedgerError};
 use http::StatusCode;
 use jiff::Timestamp;
-use std::sync::PoisonError;
+use std::{
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 use uuid::Uuid;
+
+/// Between two looks for idle sessions.
+const SWEEP: Duration = Duration::from_secs(30);
 
 impl Core {
     /// The session of a message, and every scope that a freeze of it would name. New sessions and links are
@@ -123,6 +129,28 @@ impl Core {
     pub fn session_left(&self, session: SessionId, peer: &Peer) {
         let detail = serde_json::json!({"server": peer.server});
         self.note(Some(session), Event::OperatorActed { verb: "agent_left_server".to_owned() }, Some(detail));
+    }
+
+    /// Ends idle sessions on time, not only when the next message comes. Runs until the daemon stops.
+    pub(super) async fn sweep(self: Arc<Self>) {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(SWEEP) => {}
+                () = self.stop.cancelled() => return,
+            }
+            let ended = self.graph.lock().unwrap_or_else(PoisonError::into_inner).sweep(Timestamp::now());
+            for (session, why) in ended {
+                self.note(Some(session), Event::SessionEnded { why: why.as_str().to_owned() }, None::<()>);
+            }
+        }
+    }
+
+    /// A pair of pipes of a client process is gone; with the last one its link may be forgotten.
+    pub fn process_left(&self, principal: &PrincipalName, process: ProcessRef) {
+        if self.attachments.any(&Scope::Process(process)) {
+            return;
+        }
+        self.graph.lock().unwrap_or_else(PoisonError::into_inner).closed(principal, &Link::Process(process));
     }
 
     /// A connection is gone; its links may be forgotten.

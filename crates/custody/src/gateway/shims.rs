@@ -50,6 +50,7 @@ async fn carry(core: Arc<Core>, handover: Handover, stop: CancellationToken) {
     };
     let attached = core.attach(&peer, None, None);
     let process = handover.process.clone();
+    let client = peer.process;
     let decider = ShimDecider { core: core.clone(), peer };
     let limits = PumpLimits { frame: core.wire_limits(), ..PumpLimits::default() };
     let pumping = stdio::pump(handover, id, &decider, &limits);
@@ -62,7 +63,11 @@ async fn carry(core: Arc<Core>, handover: Handover, stop: CancellationToken) {
             let _ = tokio::time::timeout(GRACE, &mut pumping).await;
         }
     }
+    drop(attached);
     core.connection_closed(&principal, id);
+    if let Some(client) = client {
+        core.process_left(&principal, client);
+    }
 }
 
 /// One pair of pipes.
