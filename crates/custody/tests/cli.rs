@@ -251,3 +251,91 @@ fn a_second_process_waits_for_nobody_and_says_why() {
     assert!(error["help"].as_str().unwrap().contains("another custody process"), "{error}");
     assert_eq!(daemon.stop(), 0);
 }
+
+#[test]
+fn an_incident_is_shown_exported_and_the_bundle_verifies_or_names_what_was_changed() {
+    let temp = tempfile::tempdir().unwrap();
+    let home = daemon::Home { root: temp.path().join("home"), temp };
+    let drill = home.run(&["drill", "--seed", "3", "--json"]);
+    assert!(drill.status.success(), "{}{}", text(&drill.stdout), text(&drill.stderr));
+    let incidents = home.json(&["incidents"]);
+    let incident = incidents[0]["case"]["id"].as_str().unwrap();
+    let view = home.json(&["incident", "show", incident]);
+    assert!(view["timeline"].as_array().unwrap().iter().any(|moment| moment["mark"] == "exposure"), "{view}");
+    let shown = text(&home.run(&["incident", "show", incident]).stdout);
+    let document = view["incident"]["case"]["source"]["document"].as_str().unwrap();
+    assert!(shown.contains(document) && shown.contains("snapshot_session") && shown.contains("exposure"), "{shown}");
+    assert!(!shown.contains('\u{1b}'), "no colours in a pipe");
+
+    let bag = home.temp.path().join("bag");
+    let exported = home.json(&["evidence", "export", &incident[..30], "-o", bag.to_str().unwrap()]);
+    assert_eq!(exported["items"].as_array().unwrap().len(), 9);
+    assert!(home.ledger().contains("evidence_exported"));
+    let bag_path = bag.to_str().unwrap();
+    let report = home.json(&["verify", bag_path]);
+    assert_eq!((report["kind"].as_str(), report["ok"].as_bool()), (Some("bundle"), Some(true)));
+    let vkey = report["vkey"].as_str().unwrap();
+    assert_eq!(home.json(&["verify", bag_path, "--vkey", vkey])["trusted"], true);
+    assert_eq!(home.run(&["evidence", "export", incident, "-o", bag_path]).status.code(), Some(5), "nothing is overwritten");
+
+    let item = bag.join("data/invocation_log.jsonl");
+    let mut bytes = fs::read(&item).unwrap();
+    bytes[10] ^= 1;
+    fs::set_permissions(&item, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::write(&item, bytes).unwrap();
+    let output = home.run(&["verify", bag_path]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stdout).contains("invocation_log.jsonl"), "{}", text(&output.stdout));
+    assert_eq!(home.run(&["verify", bag_path, "--checkpoint", bag.join("bagit.txt").to_str().unwrap()]).status.code(), Some(2));
+}
+
+/// A client that was adopted reaches its server through the shim, is denied what its role does not allow, and is let go again.
+#[test]
+fn an_adopted_client_works_through_the_shim() {
+    use std::io::{BufRead as _, Write as _};
+    let home = initialised();
+    home.add_to_config("[roles.reader]\nallow = [\"practice/read_file\"]\n");
+    let file = home.temp.path().join("desk.json");
+    let data = home.temp.path().join("data");
+    let server = serde_json::json!({ "command": env!("CARGO_BIN_EXE_custody"), "args": ["practice-server", "--data", data] });
+    fs::write(&file, serde_json::json!({ "mcpServers": { "practice": server } }).to_string()).unwrap();
+    home.json(&["adopt", "desk.json", "--role", "reader"]);
+    let daemon = home.up();
+
+    let entry: serde_json::Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    let entry = &entry["mcpServers"]["practice"];
+    let args = entry["args"].as_array().unwrap().iter().map(|arg| arg.as_str().unwrap());
+    let mut shim = std::process::Command::new(entry["command"].as_str().unwrap())
+        .args(args)
+        .env("CUSTODY_KEY", entry["env"]["CUSTODY_KEY"].as_str().unwrap())
+        .current_dir(home.temp.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = shim.stdin.take().unwrap();
+    let mut answers = std::io::BufReader::new(shim.stdout.take().unwrap());
+    let mut ask = |message: serde_json::Value| {
+        writeln!(input, "{message}").unwrap();
+        let mut line = String::new();
+        answers.read_line(&mut line).unwrap();
+        serde_json::from_str::<serde_json::Value>(&line).unwrap_or_else(|_| panic!("{message}: {line:?}"))
+    };
+    let hello = ask(serde_json::json!({"jsonrpc": "2.0", "id": 1, "method": "initialize",
+        "params": {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}}));
+    assert!(hello["result"]["serverInfo"].is_object(), "{hello}");
+    let call = |id: u32, tool: &str, arguments: serde_json::Value| serde_json::json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": {"name": tool, "arguments": arguments}});
+    let read = ask(call(2, "read_file", serde_json::json!({"path": "none.txt"})));
+    assert_eq!(read["id"], 2, "{read}");
+    assert_ne!(read["error"]["code"], 4030, "{read}");
+    home.json(&["contain", "principal", "desk", "--reason", "test"]);
+    let denied = ask(call(3, "read_file", serde_json::json!({"path": "none.txt"})));
+    assert_eq!((denied["id"].as_u64(), denied["error"]["code"].as_i64()), (Some(3), Some(4030)), "{denied}");
+    let sessions = home.json(&["sessions"]);
+    assert_eq!(sessions[0]["principal"], "desk");
+    drop(input);
+    assert!(shim.wait().unwrap().code().is_some());
+    assert_eq!(daemon.stop(), 0);
+    assert_eq!(home.json(&["release", "desk.json"])["exact"], true);
+}

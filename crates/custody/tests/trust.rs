@@ -182,3 +182,25 @@ fn a_declared_enforcing_grade_is_not_simply_believed() {
 fn leftovers(directory: &Path) -> usize {
     fs::read_dir(directory).unwrap().filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with(".custody")).count()
 }
+
+#[test]
+fn a_file_that_is_replaced_keeps_mode_owner_and_link() {
+    use std::os::unix::fs::{MetadataExt, chown};
+    let temp = tempfile::tempdir().unwrap();
+    let (file, link) = (temp.path().join("file"), temp.path().join("link"));
+    fs::write(&file, "old").unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+    symlink(&file, &link).unwrap();
+    // Only root can give a file away; others see that their own stays theirs.
+    let owner = if chown(&file, Some(12345), Some(12345)).is_ok() { 12345 } else { fs::metadata(&file).unwrap().uid() };
+    custody::trust::replace_keeping_mode(&link, b"new").unwrap();
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert_eq!(fs::read(&file).unwrap(), b"new");
+    assert_eq!((mode(&file), fs::metadata(&file).unwrap().uid()), (0o640, owner));
+}
+
+#[test]
+fn the_home_is_the_option_else_the_variable_else_below_the_account() {
+    assert_eq!(Home::discover(Some(Path::new("/x/y"))).unwrap(), Path::new("/x/y"));
+    assert!(Home::discover(Some(Path::new("relative"))).unwrap().is_absolute());
+}

@@ -3,7 +3,7 @@
 use std::{
     fs::{DirBuilder, File},
     io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
     path::Path,
 };
 
@@ -25,7 +25,7 @@ pub fn write_private_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_directory(parent(path))
 }
 
-/// As [`write_private`], but a file that is replaced keeps its mode, and so does the target of a symbolic link.
+/// As [`write_private`], but a file that is replaced keeps its mode and owner, and so does the target of a symbolic link.
 ///
 /// # Errors
 /// Any error of the file system; the old content is then still there.
@@ -33,6 +33,10 @@ pub fn replace_keeping_mode(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let staged = staged(&target, bytes)?;
     if let Ok(old) = std::fs::metadata(&target) {
+        let new = staged.as_file().metadata()?;
+        if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
+            std::os::unix::fs::fchown(staged.as_file(), Some(old.uid()), Some(old.gid()))?;
+        }
         staged.as_file().set_permissions(old.permissions())?;
     }
     staged.persist(&target).map_err(|error| error.error)?;

@@ -85,7 +85,16 @@ impl Standing {
 /// Secrets and the ledger are closed to other accounts.
 fn private_files(home: &Home) -> Check {
     let mut open = Vec::new();
-    let secret = [home.config(), home.operators(), home.clients(), home.keys(), home.ledger_key(), home.daemon_key(), home.ledger()];
+    let secret = [
+        home.config(),
+        home.operators(),
+        home.clients(),
+        home.keys(),
+        home.ledger_key(),
+        home.daemon_key(),
+        home.ledger(),
+        home.database(),
+    ];
     for path in secret.iter().chain([&home.operator_key()]) {
         if let Ok(metadata) = std::fs::metadata(path)
             && metadata.mode() & 0o077 != 0
