@@ -249,6 +249,8 @@ fn a_second_process_waits_for_nobody_and_says_why() {
     let (code, error) = home.fails(&["contain", "server", "practice", "--reason", "r"]);
     assert_eq!(code, 5);
     assert!(error["help"].as_str().unwrap().contains("another custody process"), "{error}");
+    // Reading goes on, beside whoever writes.
+    home.json(&["incidents"]);
     assert_eq!(daemon.stop(), 0);
 }
 
@@ -338,4 +340,22 @@ fn an_adopted_client_works_through_the_shim() {
     assert!(shim.wait().unwrap().code().is_some());
     assert_eq!(daemon.stop(), 0);
     assert_eq!(home.json(&["release", "desk.json"])["exact"], true);
+}
+
+#[test]
+fn many_readers_at_once_see_the_same() {
+    let home = initialised();
+    home.add_to_config(SERVER);
+    home.json(&["contain", "server", "practice", "--reason", "r"]);
+    // The projection is rebuilt from the ledger, by whoever comes first.
+    for name in ["custody.db", "custody.db-wal", "custody.db-shm"] {
+        let _ = fs::remove_file(home.root.join(name));
+    }
+    let seen = std::thread::scope(|scope| {
+        let readers: Vec<_> = (0..6).map(|_| scope.spawn(|| home.json(&["incidents"]))).collect();
+        readers.into_iter().map(|reader| reader.join().unwrap()).collect::<Vec<_>>()
+    });
+    assert_eq!(seen[0].as_array().unwrap().len(), 1);
+    assert!(seen.iter().all(|one| *one == seen[0]));
+    assert_eq!(fs::metadata(home.root.join("custody.db")).unwrap().permissions().mode() & 0o777, 0o600);
 }

@@ -11,9 +11,13 @@ use custody_store::{
     projection::Projection,
 };
 use jiff::Timestamp;
+use std::{fs::File, path::Path, time::Duration};
 
 /// Entries applied in one transaction.
 const AT_ONCE: usize = 512;
+
+/// Tries for the lock, 20 ms apart.
+const PATIENCE: usize = 50;
 
 /// A home, for reading.
 pub struct Offline {
@@ -34,9 +38,11 @@ impl Offline {
         let identity = identity.expose().parse().map_err(|why: &str| failed(format!("keys/daemon.age is no age identity: {why}")))?;
         let ledger = home.ledger();
         let reader = Reader::open(&ledger, vec![identity])?;
+        // Only one process makes the projection or brings it up to date. A daemon that writes does it itself.
+        let alone = tokio::task::spawn_blocking(move || lock(&ledger)).await.map_err(|error| failed(error.to_string()))?;
         let projection = Projection::open(&home.database()).await?;
         let mut next = LeafIndex(projection.applied().await?);
-        loop {
+        while alone.is_some() {
             let from = next;
             let ahead = reader.clone();
             let part = tokio::task::spawn_blocking(move || ahead.open_entries(from).take(AT_ONCE).collect::<Result<Vec<_>, _>>())
@@ -106,6 +112,18 @@ impl Offline {
         let id = super::router::only("incident", id, self.projection.cases_like(&prefix).await?)?;
         queries::incident(&self.projection, self.reader.clone(), id).await
     }
+}
+
+/// The ledger's lock, unless another process keeps it longer than reading takes.
+fn lock(ledger: &Path) -> Option<File> {
+    let file = File::open(ledger.join("ledger.json")).ok()?;
+    for _ in 0..PATIENCE {
+        if file.try_lock().is_ok() {
+            return Some(file);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    None
 }
 
 impl From<LedgerError> for ApiError {

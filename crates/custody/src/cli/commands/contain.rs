@@ -45,7 +45,13 @@ pub async fn contain(place: &Place, args: ContainArgs, output: &Output) -> Resul
     let receipts = backend.contain(ContainRequest { target, reason: flags.reason, options }).await;
     backend.close().await;
     let receipts = receipts?;
-    output.show(&receipts, || receipts.iter().map(line).collect::<Vec<_>>().join("\n"))?;
+    output.show(&receipts, || {
+        let mut text = receipts.iter().map(line).collect::<Vec<_>>().join("\n");
+        if let Some(freeze) = receipts.first().filter(|receipt| receipt.ok) {
+            text.push_str(&format!("\nThe freeze is lifted by: custody undo {} --reason …", freeze.action));
+        }
+        text
+    })?;
     Ok(exit(receipts.iter().all(|receipt| receipt.ok)))
 }
 
