@@ -18,7 +18,8 @@ pub fn run() -> Result<(), Failure> {
     step::run("deny: bans, licences, sources", deny().args(["check", "bans", "licenses", "sources"]))?;
     advisories()?;
     let mut docs = step::cargo();
-    docs.args(["doc", "--workspace", "--no-deps", "--document-private-items", "--locked"]).env("RUSTDOCFLAGS", "-D warnings");
+    docs.args(["doc", "--workspace", "--no-deps", "--document-private-items", "--locked"])
+        .env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private_intra_doc_links");
     step::run("docs", &mut docs)
 }
 

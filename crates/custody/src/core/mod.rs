@@ -1,6 +1,6 @@
 //! One daemon: ledger, decisions, the incident pipeline.
 //!
-//! The ledger is the truth. Decisions happen in [`decide`](self::decide), one at a time under the [`gate`](self::gate);
+//! The ledger is the truth. Decisions happen in [`decide`], one at a time under the [`gate`];
 //! everything slower (triage, case, snapshot, termination, alerts) happens in the pipeline, in the order of findings.
 
 mod attach;

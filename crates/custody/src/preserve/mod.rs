@@ -1,6 +1,6 @@
 //! Evidence bundles (E1, E2, E6, E7): a BagIt bag (RFC 8493) with an in-toto statement in a DSSE envelope.
 //!
-//! A bundle is an explicit look at raw content: whoever calls [`export`] records it. It holds the entries of one case with
+//! A bundle is an explicit look at raw content: whoever calls [`export()`] records it. It holds the entries of one case with
 //! their inclusion proofs, and the opened content of that case only.
 //!
 //! ```text

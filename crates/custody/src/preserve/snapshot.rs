@@ -48,7 +48,7 @@ impl Snapshot {
     }
 }
 
-/// Preserves the case while its processes still run. The same bag as [`super::export`] makes, of kind `snapshot`.
+/// Preserves the case while its processes still run. The same bag as [`super::export()`] makes, of kind `snapshot`.
 pub fn snapshot(reader: &Reader, case: &Case, request: &ExportRequest, signer: &str) -> Snapshot {
     let started = Instant::now();
     let outcome = export_as(reader, case, request, signer, "snapshot");

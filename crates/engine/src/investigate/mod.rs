@@ -4,7 +4,7 @@
 //! it rests on. An entry whose body is erased, unreadable or beyond the bounds below is left out, never guessed.
 //!
 //! Deliberately absent: lists of known injection phrases. A payload can be worded in any way; what it cannot avoid is to
-//! name what the agent then does. [`source`] works from those links alone.
+//! name what the agent then does. [`source()`] works from those links alone.
 
 mod decode;
 mod features;

@@ -2,7 +2,7 @@
 //!
 //! `custody stdio <server>` ([`run_shim`]) starts the real server as its own child, so inside the client's sandbox, environment and
 //! directory, and hands five descriptors to the daemon over `<home>/run/agents.sock` ([`accept_loop`]): the client's pipes, the
-//! server's pipes and a pidfd. From then on the shim sleeps and the daemon carries the bytes ([`pump`]): no extra hop.
+//! server's pipes and a pidfd. From then on the shim sleeps and the daemon carries the bytes ([`pump()`]): no extra hop.
 //!
 //! Closed, not open: without a daemon there is no server. Whatever ends first ends the rest: daemon gone, the shim stops the server
 //! and says why; shim gone, the daemon stops the server; server gone, each pending request is answered with an error.
