@@ -137,7 +137,9 @@ impl Core {
         let Some(frozen) = frozen.filter(|_| wants("snapshot_session")) else { return };
         let (_, preserved) = self.snapshot(frozen, &case, None).await;
         let Ok(preserved) = preserved else { return };
-        triage::advance(&mut case.clocks, Progress::Reached(Goal::EvidenceHashed), Timestamp::now());
+        for goal in [Goal::EvidenceHashed, Goal::EvidencePreserved] {
+            triage::advance(&mut case.clocks, Progress::Reached(goal), Timestamp::now());
+        }
         if wants("terminate_session") {
             self.terminate(preserved).await;
         }
@@ -233,7 +235,7 @@ impl Core {
             return case;
         }
         let now = Timestamp::now();
-        let case = Case {
+        let mut case = Case {
             id: CaseId(Uuid::now_v7()),
             opened: now,
             state: CaseState::Open,
@@ -246,6 +248,7 @@ impl Core {
             clocks: triage::clocks(anchors(now, Some(now)), false),
             source: None,
         };
+        triage::advance(&mut case.clocks, Progress::Reached(Goal::Triage), now);
         self.update_case(&case, session).await;
         case
     }
@@ -269,7 +272,9 @@ impl Core {
     pub(super) async fn contained(&self, mut case: Case) {
         let now = Timestamp::now();
         case.state = CaseState::Contained;
-        triage::advance(&mut case.clocks, Progress::Reached(Goal::Containment), now);
+        for goal in [Goal::Containment, Goal::PathIsolated] {
+            triage::advance(&mut case.clocks, Progress::Reached(goal), now);
+        }
         self.update_case(&case, None).await;
     }
 
