@@ -263,3 +263,51 @@ async fn bad_input_is_answered_clearly_and_costs_nothing() {
     assert_eq!(stage.reached(), ["read_file"]);
     stage.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_call_waits_for_a_person_and_is_denied_at_its_deadline() {
+    let stage = Arc::new(Stage::new("hold = [\"practice/list_files\"]\n[limits]\nheld_ms = 2000\n").await);
+    let session = stage.initialize().await;
+    let call = |id: u64| {
+        let (stage, session) = (stage.clone(), session.clone());
+        tokio::spawn(async move { stage.call(&session, id, "list_files", json!({})).await })
+    };
+    let waiting = |count: usize| {
+        let core = stage.core.clone();
+        async move {
+            while core.held().len() != count {
+                tokio::task::yield_now().await;
+            }
+            core.held()
+        }
+    };
+    // Allowed by a person.
+    let allowed = call(1);
+    let held = waiting(1).await;
+    assert!(stage.reached().is_empty(), "a held call reached the server");
+    stage.core.answer_held(&"erin".into(), held[0].id, true, "as agreed").unwrap();
+    assert!(allowed.await.unwrap()["result"].is_object());
+    // Denied by a person.
+    let denied = call(2);
+    let held = waiting(1).await;
+    stage.core.answer_held(&"erin".into(), held[0].id, false, "no").unwrap();
+    assert!(is_denied(&denied.await.unwrap()));
+    assert!(stage.core.answer_held(&"erin".into(), held[0].id, true, "too late").is_err());
+    // Nobody answers.
+    assert!(is_denied(&call(3).await.unwrap()));
+    // The client gives up.
+    let gone = call(4);
+    let held = waiting(1).await;
+    gone.abort();
+    waiting(0).await;
+    assert!(stage.core.answer_held(&"erin".into(), held[0].id, true, "nobody listens").is_err());
+    assert_eq!(stage.reached(), ["list_files"]);
+    stage.core.settled().await;
+    let calls = stage.core.projection().calls_of(held[0].session).await.unwrap();
+    let outcomes: Vec<_> = calls.iter().map(|call| (call.outcome, call.reason.as_deref().unwrap_or(""))).collect();
+    assert_eq!(
+        outcomes,
+        [(Outcome::Allowed, ""), (Outcome::Denied, "policy operator:erin"), (Outcome::Denied, "deadline"), (Outcome::Denied, "deadline")]
+    );
+    Arc::into_inner(stage).unwrap().close().await;
+}

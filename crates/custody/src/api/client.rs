@@ -94,6 +94,16 @@ impl ApiClient {
     pub async fn undo(&self, request: &UndoRequest) -> Result<Receipt, ClientError> {
         self.ask("undo", Some(request)).await
     }
+    /// `GET held`.
+    #[allow(clippy::missing_errors_doc)]
+    pub async fn held(&self) -> Result<Vec<crate::core::HeldCall>, ClientError> {
+        self.ask("held", None::<()>).await
+    }
+    /// `POST held`.
+    #[allow(clippy::missing_errors_doc)]
+    pub async fn answer_held(&self, request: &super::AnswerRequest) -> Result<crate::core::HeldCall, ClientError> {
+        self.ask("held", Some(request)).await
+    }
     /// `POST evidence/export`.
     #[allow(clippy::missing_errors_doc)]
     pub async fn export(&self, request: &ExportRequest) -> Result<Exported, ClientError> {

@@ -61,6 +61,20 @@ impl Service for Core {
         Ok(Core::undo(&self, &by, action, &reason).await?)
     }
 
+    fn held(&self) -> Vec<crate::core::HeldCall> {
+        Core::held(self)
+    }
+
+    fn answer_held(
+        &self,
+        by: &OperatorName,
+        id: custody_model::DenialId,
+        allow: bool,
+        reason: &str,
+    ) -> Result<crate::core::HeldCall, ApiError> {
+        Ok(Core::answer_held(self, by, id, allow, reason)?)
+    }
+
     async fn export(self: Arc<Self>, by: OperatorName, case: CaseId, out: Option<PathBuf>, reason: String) -> Result<Exported, ApiError> {
         let bundle = Core::export(&self, &by, case, out, &reason).await?;
         Ok(Exported { path: bundle.path, digest: bundle.digest, items: bundle.items })

@@ -21,7 +21,7 @@ pub use client::{ApiClient, ClientError};
 pub use daemon::DaemonFile;
 pub use error::{ApiError, ErrorBody};
 pub use offline::Offline;
-pub use router::{ActRequest, ContainRequest, ExportRequest, MAX_BODY, UndoRequest, router};
+pub use router::{ActRequest, AnswerRequest, ContainRequest, ExportRequest, MAX_BODY, UndoRequest, router};
 pub(crate) use router::{resolve_action, resolve_case, resolve_session};
 pub use rows::*;
 pub use serve::{Listening, serve};

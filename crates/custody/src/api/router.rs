@@ -57,6 +57,18 @@ pub struct ExportRequest {
     pub reason: String,
 }
 
+/// `POST /api/v1/held`: an operator's word on a call that waits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AnswerRequest {
+    /// The call's whole id.
+    pub id: custody_model::DenialId,
+    /// Whether it goes on.
+    pub allow: bool,
+    /// Why.
+    pub reason: String,
+}
+
 /// `POST /api/v1/acts`: an operator did something beside the daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -82,6 +94,7 @@ pub fn router<S: Service>(service: Arc<S>, operators: Operators, names: Names) -
         .route("/api/v1/incidents/{id}", get(incident::<S>))
         .route("/api/v1/contain", post(contain::<S>))
         .route("/api/v1/undo", post(undo::<S>))
+        .route("/api/v1/held", get(held::<S>).post(answer_held::<S>))
         .route("/api/v1/evidence/export", post(export::<S>))
         .route("/api/v1/acts", post(acts::<S>))
         .fallback(|| async { ApiError::NotFound { what: "resource".into(), id: "at this path".into() } })
@@ -148,6 +161,20 @@ async fn undo<S: Service>(
     check_reason(&request.reason)?;
     let action = resolve_action(&service, &request.action).await?;
     service.undo(by, action, request.reason).await.map(Json)
+}
+
+async fn held<S: Service>(State(service): State<Arc<S>>) -> Answer<Vec<crate::core::HeldCall>> {
+    Ok(Json(service.held()))
+}
+
+async fn answer_held<S: Service>(
+    State(service): State<Arc<S>>,
+    Extension(by): Extension<OperatorName>,
+    body: Result<Bytes, BytesRejection>,
+) -> Answer<crate::core::HeldCall> {
+    let request: AnswerRequest = parse(body)?;
+    check_reason(&request.reason)?;
+    service.answer_held(&by, request.id, request.allow, &request.reason).map(Json)
 }
 
 async fn export<S: Service>(

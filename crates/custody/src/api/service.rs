@@ -32,6 +32,16 @@ pub trait Service: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<Receipt>, ApiError>> + Send;
     /// Undoes an action, where the world allows it (C10).
     fn undo(self: Arc<Self>, by: OperatorName, action: ActionId, reason: String) -> impl Future<Output = Result<Receipt, ApiError>> + Send;
+    /// Calls that wait for a person.
+    fn held(&self) -> Vec<crate::core::HeldCall>;
+    /// Allows or denies one of them.
+    fn answer_held(
+        &self,
+        by: &OperatorName,
+        id: custody_model::DenialId,
+        allow: bool,
+        reason: &str,
+    ) -> Result<crate::core::HeldCall, ApiError>;
     /// Writes the evidence bundle of a case.
     fn export(
         self: Arc<Self>,

@@ -60,6 +60,11 @@ pub(super) enum Command {
     Contain(ContainArgs),
     /// Undo an action
     Undo(UndoArgs),
+    /// Calls that wait for a person (`hold` of a role)
+    Held {
+        #[command(subcommand)]
+        command: HeldCommand,
+    },
     /// Evidence of an incident
     Evidence {
         #[command(subcommand)]
@@ -224,6 +229,28 @@ pub(super) struct UndoArgs {
     /// Why; it stands in the record
     #[arg(long, value_name = "TEXT")]
     pub reason: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum HeldCommand {
+    /// List them, oldest first
+    List,
+    /// Let one go on
+    Allow {
+        /// Its id, or a unique prefix
+        id: String,
+        /// Why; it stands in the record
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+    /// Deny one
+    Deny {
+        /// Its id, or a unique prefix
+        id: String,
+        /// Why; it stands in the record
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]

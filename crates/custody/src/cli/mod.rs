@@ -54,6 +54,7 @@ fn run(cli: Cli, output: &Output) -> Result<ExitCode, Failure> {
         Command::Incident { command: IncidentCommand::Show { id } } => block_on(commands::incidents::show(&place, &id, output))?,
         Command::Contain(args) => block_on(commands::contain::contain(&place, args, output))?,
         Command::Undo(args) => block_on(commands::contain::undo(&place, args, output))?,
+        Command::Held { command } => block_on(commands::held::run(&place, command, output))?,
         Command::Evidence { command: EvidenceCommand::Export(args) } => block_on(commands::evidence::export(&place, args, output))?,
         Command::Verify(args) => commands::verify::run(&place, args, output),
         Command::Drill(args) => Ok(crate::drill::run(&args, place.home, output.json)),

@@ -21,6 +21,8 @@ pub struct Role {
     pub allow: Vec<String>,
     /// Forbid every tool that is not known to change nothing.
     pub read_only: bool,
+    /// `server/tool` patterns of allowed tools that wait for an operator (`custody held`), at most `limits.held_ms`.
+    pub hold: Vec<String>,
     /// Narrower allowlists per task.
     pub tasks: BTreeMap<String, Task>,
     /// What arguments may look like.

@@ -29,6 +29,7 @@ fn policy_role(name: &str, role: &Role) -> PolicyRole {
     PolicyRole {
         allow: role.allow.clone(),
         read_only: role.read_only,
+        hold: role.hold.clone(),
         constraints: constraints.collect(),
         tasks: role.tasks.iter().map(|(task, table)| (task.clone(), Task { allow: table.allow.clone() })).collect(),
     }

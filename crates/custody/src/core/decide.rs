@@ -33,6 +33,19 @@ struct Judged {
     freeze: bool,
     /// Whether the frame is stopped.
     stop: bool,
+    /// Whether it waits for a person, being allowed otherwise.
+    hold: bool,
+}
+
+/// What one decision led to.
+enum Decided {
+    Now(Decision),
+    /// Recorded as held: a person decides.
+    Held {
+        call: Call,
+        id: DenialId,
+        tool: Option<String>,
+    },
 }
 
 impl Core {
@@ -41,8 +54,9 @@ impl Core {
         let frame = wire::read_frame(inbound.bytes, &self.limits);
         let id = frame.id.map(|span| span.of(inbound.bytes).to_vec());
         match self.decide(&inbound, &frame, id.clone()) {
-            Ok((decision, false)) => decision,
-            Ok((decision, true)) => {
+            Ok((Decided::Held { call, id, tool }, _)) => self.hold(call, inbound.peer.clone(), id, tool).await,
+            Ok((Decided::Now(decision), false)) => decision,
+            Ok((Decided::Now(decision), true)) => {
                 // The freeze is in force already; it is on disk before anybody hears of it.
                 let ledger = self.ledger.clone();
                 let synced = tokio::task::spawn_blocking(move || ledger.sync()).await;
@@ -57,7 +71,7 @@ impl Core {
     }
 
     /// The second value: whether this decision froze something.
-    fn decide(self: &Arc<Self>, inbound: &Inbound<'_>, frame: &Frame, id: Option<Vec<u8>>) -> Result<(Decision, bool), LedgerError> {
+    fn decide(self: &Arc<Self>, inbound: &Inbound<'_>, frame: &Frame, id: Option<Vec<u8>>) -> Result<(Decided, bool), LedgerError> {
         let peer = inbound.peer;
         let now = Timestamp::now();
         let (session, mut scopes) = self.attribute(peer, inbound.mcp_session, frame.traceparent.as_deref(), now)?;
@@ -83,7 +97,7 @@ impl Core {
             (step, detected.elapsed(), Timestamp::now())
         });
         loop {
-            let denial = judged.stop.then(|| DenialId(uuid::Uuid::now_v7()));
+            let denial = (judged.stop || judged.hold).then(|| DenialId(uuid::Uuid::now_v7()));
             let draft = self.message_draft(inbound, frame, session, &judged, denial, now)?;
             let prepared = self.ledger.prepare(draft)?;
 
@@ -93,6 +107,7 @@ impl Core {
                 if freeze.is_none() && freezes.find(scopes.iter()).is_some() && judged.reason != Some(DenyReason::Frozen) {
                     judged.reason = Some(DenyReason::Frozen);
                     judged.stop = true;
+                    judged.hold = false;
                     continue;
                 }
             }
@@ -114,12 +129,13 @@ impl Core {
                 self.raise(finding);
             }
             let decision = match denial {
-                None => Decision::Forward(Box::new(Permit { call, epoch, peer: peer.clone() })),
-                Some(denial) => Decision::Refuse(Refusal {
+                None => Decided::Now(Decision::Forward(Box::new(Permit { call, epoch, peer: peer.clone() }))),
+                Some(id) if judged.hold => Decided::Held { call, id, tool: frame.messages().iter().find_map(tool_of).map(str::to_owned) },
+                Some(denial) => Decided::Now(Decision::Refuse(Refusal {
                     status: StatusCode::OK,
                     answer: frame.shape == Shape::Request || frame.shape == Shape::Batch,
                     body: reply::denied(id.as_deref(), denial),
-                }),
+                })),
             };
             return Ok((decision, freeze.is_some()));
         }
@@ -185,7 +201,11 @@ impl Core {
         // The repeat of a P1 freezes like the first one, and is no finding of its own.
         findings.retain(|finding| finding.repeats == 0);
         let stop = frozen || freeze || (enforce && reason.is_some());
-        Judged { reason, why, findings, freeze, stop }
+        let role = peer.identity.role.as_ref();
+        let hold = !stop
+            && reason.is_none()
+            && frame.messages().iter().filter_map(tool_of).any(|tool| self.policies.holds(role, &peer.server, tool));
+        Judged { reason, why, findings, freeze, stop, hold }
     }
 
     fn ask_policy(&self, peer: &Peer, call: &Frame, bytes: &[u8], now: Timestamp) -> PolicyOutcome {
@@ -246,7 +266,11 @@ impl Core {
             method: known.map(str::to_owned),
             tool: name.filter(|tool| self.is_listed(&peer.server, tool)).map(ToolName),
             answers: None,
-            outcome: if judged.stop { Outcome::Denied } else { Outcome::Allowed },
+            outcome: match (judged.stop, judged.hold) {
+                (true, _) => Outcome::Denied,
+                (false, true) => Outcome::Held,
+                (false, false) => Outcome::Allowed,
+            },
             reason: judged.reason.clone(),
             denial,
             spliced: inbound.spliced.map(|s| s.splices.clone()).unwrap_or_default(),

@@ -10,6 +10,7 @@ mod decide;
 mod errors;
 mod evidence;
 mod gate;
+mod held;
 mod incident;
 mod manifest;
 mod open;
@@ -21,6 +22,7 @@ pub use attach::Attached;
 pub use contain::{ContainOptions, ContainTarget};
 pub use errors::CoreError;
 pub use gate::Sending;
+pub use held::HeldCall;
 pub use peer::{Call, Decision, Inbound, Peer, Permit, Refusal, Returned};
 pub use view::{ServerStatus, Status};
 
@@ -64,6 +66,7 @@ pub struct Core {
     decided_by: DecidedBy,
     listings: Mutex<Listings>,
     attachments: Attachments,
+    waiting: held::Waiting,
     outbox: Outbox,
     raised: mpsc::Sender<incident::Job>,
     refused: Mutex<u64>,

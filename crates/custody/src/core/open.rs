@@ -106,6 +106,7 @@ impl Core {
             decided_by,
             listings: Mutex::new(listings),
             attachments: Attachments::default(),
+            waiting: super::held::Waiting::default(),
             outbox,
             raised,
             refused: Mutex::new(0),

@@ -192,6 +192,12 @@ impl Policies {
         Some(both)
     }
 
+    /// Whether an allowed call of this tool waits for a person.
+    pub fn holds(&self, role: Option<&RoleName>, server: &ServerName, tool: &str) -> bool {
+        let role = role.and_then(|role| self.source.roles.get(role.as_str()));
+        role.is_some_and(|role| role.hold.iter().any(|pattern| pattern::matches(pattern, server.as_str(), tool)))
+    }
+
     /// The Cedar text that the short form compiled to.
     pub fn cedar_text(&self) -> &str {
         &self.text

@@ -22,6 +22,8 @@ pub struct Role {
     pub allow: Vec<String>,
     /// Forbid tools that are not known to change nothing.
     pub read_only: bool,
+    /// `server/tool` patterns of tools that wait for a person.
+    pub hold: Vec<String>,
     /// Narrower allowlists.
     pub tasks: BTreeMap<String, Task>,
     /// What arguments may look like.

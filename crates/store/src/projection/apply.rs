@@ -198,14 +198,18 @@ async fn apply_message(db: &mut SqliteConnection, open: &OpenEntry, message: &Me
         return Ok(());
     }
     let reason = message.reason.as_ref().map(reason_words);
-    if let (Some(DenyReason::Overtaken), Some(permitted)) = (&message.reason, message.answers) {
-        query("UPDATE calls SET outcome = 'DENIED', reason = 'overtaken' WHERE leaf = ?")
-            .bind(permitted.0.cast_signed())
+    let denied = message.outcome == Outcome::Denied;
+    // What became of a call after its own entry: overtaken by a freeze, or held and then answered.
+    if let Some(call) = message.answers {
+        query("UPDATE calls SET outcome = ?, reason = ? WHERE leaf = ?")
+            .bind(word(&message.outcome))
+            .bind(reason)
+            .bind(call.0.cast_signed())
             .execute(&mut *db)
             .await?;
+        query("UPDATE sessions SET denied = denied + ? WHERE id = ?").bind(i64::from(denied)).bind(&session).execute(&mut *db).await?;
         return Ok(());
     }
-    let denied = message.outcome == Outcome::Denied;
     query("UPDATE sessions SET denied = denied + ? WHERE id = ?").bind(i64::from(denied)).bind(&session).execute(&mut *db).await?;
     if message.method.as_deref() != Some("tools/call") {
         return Ok(());

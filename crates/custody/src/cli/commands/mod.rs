@@ -3,6 +3,7 @@
 pub mod adopt;
 pub mod contain;
 pub mod evidence;
+pub mod held;
 pub mod incidents;
 pub mod init;
 pub mod sessions;

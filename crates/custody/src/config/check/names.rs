@@ -90,6 +90,9 @@ pub(super) fn clients(clients: &BTreeMap<String, Client>, roles: &BTreeMap<Strin
 /// Patterns name servers that exist; constraints say something.
 pub(super) fn roles(roles: &BTreeMap<String, Role>, servers: &BTreeMap<String, Server>, report: &mut Report<'_>) {
     for (name, role) in roles {
+        for (i, pattern) in role.hold.iter().enumerate() {
+            check_pattern(pattern, &["roles", name, "hold", &i.to_string()], servers, report);
+        }
         for (i, pattern) in role.allow.iter().enumerate() {
             check_pattern(pattern, &["roles", name, "allow", &i.to_string()], servers, report);
         }
