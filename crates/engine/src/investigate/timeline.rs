@@ -104,7 +104,7 @@ fn moment(open: &OpenEntry, entries: &[OpenEntry], exposure: Option<&InjectionSo
         }
         Event::Message(message) => message_moment(open, message, exposure, turned),
         Event::ManifestSeen { server, listing, changed, .. } if !changed.is_empty() => {
-            say(Mark::Information, format!("{server}: {listing} differs in {}", list(changed)))
+            say(Mark::Information, format!("{server}: new or changed in {listing}: {}", list(changed)))
         }
         Event::FindingRaised { rule, priority, requirement, .. } => {
             let why = detail::<Finding>(open).map(|finding| format!(": {}", finding.why)).unwrap_or_default();

@@ -35,7 +35,7 @@ pub fn run(place: &Place, args: InitArgs, output: &Output) -> Result<ExitCode, F
         format!(
             "Made {home}\n\n  operator key   {key}\n                 whoever has it can contain, undo and read evidence: keep a copy off this machine\n  verifier key   \
              {vkey}\n                 keep it elsewhere: `custody verify --vkey` then needs to trust nothing on this machine\n  configuration  \
-             {config}\n\n{grade}\n\nNext: `custody up`, then `custody adopt` beside a .mcp.json",
+             {config}\n\n{grade}\n\nNext: `custody adopt` beside a .mcp.json, then `custody up`",
             home = home.root().display(),
             key = home.operator_key().display(),
             vkey = made.vkey,
