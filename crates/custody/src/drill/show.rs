@@ -13,6 +13,10 @@ const AMBER: Style = Style::new().fg_color(Some(anstyle::Color::Ansi(AnsiColor::
 
 /// Longest line of an excerpt.
 const WIDTH: usize = 92;
+/// Most lines of an excerpt.
+const QUOTED: usize = 4;
+/// Most ties between source and attack that are shown.
+const LINKS: usize = 3;
 
 /// One line of the timeline.
 struct Moment {
@@ -98,7 +102,7 @@ fn timeline(record: &Record, figures: &Figures) -> Vec<Moment> {
         && let Some(at) = record.results.get(&source.leaf)
     {
         let place = [source.document.clone(), source.place.clone()].into_iter().flatten().collect::<Vec<_>>().join(", ");
-        add(ms(start, *at), AMBER, format!("reads a poisoned document: {place}"), vec![quoted(&source.excerpt)]);
+        add(ms(start, *at), AMBER, format!("reads a poisoned document: {place}"), quoted(&source.excerpt));
     }
     let tool = p1.tool.as_deref().unwrap_or("?");
     add(ms(start, p1.at), RED, format!("calls {tool}: DENIED, {} {}", priority(p1.priority), p1.rule), vec![p1.why.clone()]);
@@ -140,7 +144,12 @@ fn timeline(record: &Record, figures: &Figures) -> Vec<Moment> {
         add(ms(start, alert.at), if alert.ok { GREEN } else { RED }, format!("{what} to {} ({})", alert.channel, alert.via), Vec::new());
     }
     if let (Some(at), Some(source)) = (record.source_at(), source) {
-        add(ms(start, at), GREEN, format!("source named, confidence {:.2}", source.confidence), vec![source.links.join(" · ")]);
+        add(
+            ms(start, at),
+            GREEN,
+            format!("source named, confidence {:.2}", source.confidence),
+            vec![source.links.iter().take(LINKS).cloned().collect::<Vec<_>>().join(" · ")],
+        );
     }
     if let Some(case) = case {
         let clocks = vec![clocks(case)];
@@ -208,11 +217,28 @@ fn word<T: serde::Serialize>(value: &T) -> String {
     serde_json::to_value(value).ok().and_then(|value| value.as_str().map(|name| name.replace('_', " ").to_lowercase())).unwrap_or_default()
 }
 
-/// Words of an attacker on one line: no control characters reach the terminal.
-fn quoted(text: &str) -> String {
-    let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ").chars().filter(|c| !c.is_control()).collect();
-    let shown: String = line.chars().take(WIDTH).collect();
-    if shown.len() < line.len() { format!("“{shown}…”") } else { format!("“{shown}”") }
+/// Words of an attacker, broken into a few lines: no control characters reach the terminal.
+fn quoted(text: &str) -> Vec<String> {
+    let mut lines = vec!["“".to_owned()];
+    for word in text.split_whitespace() {
+        let word: String = word.chars().filter(|c| !c.is_control()).take(WIDTH).collect();
+        let full = lines.len() == QUOTED;
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + word.chars().count() < WIDTH => {
+                if line != "“" {
+                    line.push(' ');
+                }
+                line.push_str(&word);
+            }
+            _ if full => break,
+            _ => lines.push(word),
+        }
+    }
+    let whole = lines.iter().map(|line| line.split_whitespace().count()).sum::<usize>() >= text.split_whitespace().count();
+    if let Some(last) = lines.last_mut() {
+        last.push_str(if whole { "”" } else { "…”" });
+    }
+    lines
 }
 
 fn verdict(figures: &Figures) -> Vec<(&'static str, String, bool)> {
