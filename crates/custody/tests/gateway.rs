@@ -311,3 +311,41 @@ async fn a_held_call_waits_for_a_person_and_is_denied_at_its_deadline() {
     );
     Arc::into_inner(stage).unwrap().close().await;
 }
+
+/// A server that takes nothing and answers nothing; and a message that fills its pipe.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_does_not_read_is_terminated_all_the_same() {
+    let stage = Stage::new("[servers.deaf]\ncommand = \"sleep\"\nargs = [\"1000\"]\n").await;
+    let send = |body: String| {
+        let request = stage
+            .client
+            .post(stage.url().replace("practice", "deaf"))
+            .bearer_auth(stage.key.expose())
+            .header("content-type", "application/json")
+            .header("accept", "application/json, text/event-stream")
+            .header("mcp-protocol-version", "2026-07-28")
+            .header("mcp-method", "tools/list")
+            .body(body);
+        tokio::spawn(request.send())
+    };
+    let pad = "x".repeat(1 << 20);
+    let list = json!({"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","pad":pad}}});
+    let call = send(list.to_string());
+    let wait = async {
+        while stage.core.status().await.unwrap().live == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        // Time to fill the pipe.
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        let options = custody::core::ContainOptions { terminate: true, break_glass: None };
+        let target = custody::core::ContainTarget::Principal("agent".into());
+        stage.core.contain(&"erin".into(), target, "tested", options).await.unwrap();
+        let answer = call.await.unwrap().unwrap();
+        assert_eq!(answer.status(), 502, "the call that filled the pipe is answered");
+        while stage.core.status().await.unwrap().live > 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), wait).await.expect("the server's process ends");
+    stage.close().await;
+}

@@ -218,8 +218,10 @@ impl Proxy {
                             Returned::Withheld(body) | Returned::NotRecorded(body) => event_of(&body),
                         },
                     };
-                    if out.send(Bytes::from(raw)).await.is_err() {
-                        return;
+                    // An agent that does not read must not keep the stream from ending.
+                    tokio::select! {
+                        sent = out.send(Bytes::from(raw)) => if sent.is_err() { return },
+                        () = attached.ended() => return,
                     }
                 }
             }

@@ -37,6 +37,8 @@ pub struct Process {
     routes: Routes,
     used: std::sync::Mutex<Instant>,
     stop: CancellationToken,
+    /// Its end has begun: nobody waits for a full pipe any more.
+    ending: CancellationToken,
     over: CancellationToken,
     core: Arc<Core>,
 }
@@ -67,6 +69,7 @@ impl Process {
             routes: Routes::default(),
             used: std::sync::Mutex::new(Instant::now()),
             stop: CancellationToken::new(),
+            ending: CancellationToken::new(),
             over: CancellationToken::new(),
             core: core.clone(),
         });
@@ -88,18 +91,24 @@ impl Process {
         self.over.cancelled().await;
     }
 
-    /// Hands over one permitted message, as one line.
-    pub(super) async fn write(&self, permit: Permit, bytes: &[u8]) -> Result<(), WriteFailure> {
+    /// Hands over one permitted message, as one line. An agent that hangs up meanwhile leaves no half line behind.
+    pub(super) async fn write(self: &Arc<Self>, permit: Permit, bytes: &[u8]) -> Result<(), WriteFailure> {
         let mut line = Vec::with_capacity(bytes.len() + 1);
         line.extend_from_slice(bytes);
         line.push(b'\n');
+        let process = self.clone();
+        let writing = tokio::spawn(async move { process.write_line(permit, &line).await });
+        writing.await.unwrap_or_else(|error| Err(WriteFailure::Gone(io::Error::other(error))))
+    }
+
+    async fn write_line(&self, permit: Permit, line: &[u8]) -> Result<(), WriteFailure> {
         *self.used.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Instant::now();
         let mut stdin = self.stdin.lock().await;
         let Some(pipe) = stdin.as_mut() else { return Err(WriteFailure::Gone(io::ErrorKind::BrokenPipe.into())) };
         let sending = self.core.redeem(permit).map_err(WriteFailure::Overtaken)?;
         let written = tokio::select! {
-            written = pipe.write_all(&line) => written,
-            () = self.over.cancelled() => Err(io::ErrorKind::BrokenPipe.into()),
+            written = pipe.write_all(line) => written,
+            () = self.ending.cancelled() => Err(io::ErrorKind::BrokenPipe.into()),
         };
         drop(sending);
         written.map_err(WriteFailure::Gone)
@@ -111,7 +120,7 @@ impl Process {
         let mut decoder = LineDecoder::new(self.core.config().limits.frame_bytes);
         let mut buffer = vec![0; 64 << 10];
         let mut patient = true;
-        loop {
+        'reading: loop {
             let rest = idle.saturating_sub(self.used.lock().unwrap_or_else(std::sync::PoisonError::into_inner).elapsed());
             let read = tokio::select! {
                 read = stdout.read(&mut buffer) => read,
@@ -125,13 +134,19 @@ impl Process {
             let Ok(count @ 1..) = read else { break };
             for line in decoder.push(&buffer[..count]) {
                 match line {
-                    Line::Whole { bytes, .. } => self.deliver(bytes).await,
+                    // An agent that does not read must not keep the server from ending.
+                    Line::Whole { bytes, .. } => tokio::select! {
+                        () = self.deliver(bytes) => {}
+                        () = stopping.cancelled() => break 'reading,
+                        () = attached.ended() => { patient = false; break 'reading }
+                    },
                     Line::Oversized { bytes } => {
                         tracing::warn!(server = %self.server, bytes, "a line over the limit is skipped (limits.frame_bytes)")
                     }
                 }
             }
         }
+        self.ending.cancel();
         self.stdin.lock().await.take();
         if patient {
             let _ = tokio::time::timeout(LEAVE, child.wait()).await;
