@@ -54,11 +54,11 @@ impl Service for Core {
         reason: String,
         options: ContainOptions,
     ) -> Result<Vec<Receipt>, ApiError> {
-        Ok(Core::contain(&self, &by, target, &reason, options).await?)
+        whole(async move { Core::contain(&self, &by, target, &reason, options).await }).await
     }
 
     async fn undo(self: Arc<Self>, by: OperatorName, action: ActionId, reason: String) -> Result<Receipt, ApiError> {
-        Ok(Core::undo(&self, &by, action, &reason).await?)
+        whole(async move { Core::undo(&self, &by, action, &reason).await }).await
     }
 
     fn held(&self) -> Vec<crate::core::HeldCall> {
@@ -76,7 +76,7 @@ impl Service for Core {
     }
 
     async fn export(self: Arc<Self>, by: OperatorName, case: CaseId, out: Option<PathBuf>, reason: String) -> Result<Exported, ApiError> {
-        let bundle = Core::export(&self, &by, case, out, &reason).await?;
+        let bundle = whole(async move { Core::export(&self, &by, case, out, &reason).await }).await?;
         Ok(Exported { path: bundle.path, digest: bundle.digest, items: bundle.items })
     }
 
@@ -91,6 +91,15 @@ impl Service for Core {
 
     fn refused(&self, from: SocketAddr) {
         self.access_refused("operators", &from.to_string());
+    }
+}
+
+/// Runs to its end even when the operator hangs up or the listener's time is over: half a containment is none, and what
+/// was done must be recorded.
+async fn whole<T: Send + 'static>(work: impl Future<Output = Result<T, CoreError>> + Send + 'static) -> Result<T, ApiError> {
+    match tokio::spawn(work).await {
+        Ok(done) => Ok(done?),
+        Err(error) => Err(ApiError::Failed { message: error.to_string(), help: None }),
     }
 }
 

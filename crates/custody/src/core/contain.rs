@@ -58,9 +58,10 @@ impl Core {
         self.done_at(step, true, format!("{} cut off", list(&step.scopes)), took, at);
     }
 
-    fn intend(&self, step: &Step) {
+    /// Whether the intent is recorded.
+    fn intend(&self, step: &Step) -> bool {
         let event = Event::ActionIntended { action: step.id, verb: step.verb.clone(), case: step.case };
-        self.note(step.session, event, Some(step));
+        self.note(step.session, event, Some(step)).is_some()
     }
 
     fn done(&self, step: &Step, ok: bool, result: String, took: Duration) -> Receipt {
@@ -169,8 +170,11 @@ impl Core {
         options: ContainOptions,
     ) -> Result<Vec<Receipt>, CoreError> {
         let (session, scopes) = self.target_scopes(&target).await?;
+        let action = ActionId(Uuid::now_v7());
+        // Before any paperwork: an emergency call does not wait for a case.
+        self.gate.lock().freeze(Freeze { action, scopes: scopes.clone() });
         let case = self.case_for(by, session, &scopes, reason).await;
-        let step = freeze_step(ActionId(Uuid::now_v7()), Some(case.id), session, scopes, by.clone(), reason.to_owned());
+        let step = freeze_step(action, Some(case.id), session, scopes, by.clone(), reason.to_owned());
         let (receipt, frozen) = self.freeze(step).await;
         let mut receipts = vec![receipt];
         if options.terminate {
@@ -198,7 +202,10 @@ impl Core {
             return Err(CoreError::NotUndoable { action, why });
         }
         let undo = thaw_step(ActionId(Uuid::now_v7()), &step, by.clone(), reason.to_owned());
-        self.intend(&undo);
+        if !self.intend(&undo) {
+            let why = "the record cannot be written, and nobody is let go without one".to_owned();
+            return Err(CoreError::NotUndoable { action, why });
+        }
         let started = Instant::now();
         // What was raised before is no reason to pass over what comes now.
         self.detector().forget_all();

@@ -40,12 +40,18 @@ use gate::Gate;
 use jiff::Timestamp;
 use manifest::Listings;
 use serde::Serialize;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 use tokio::sync::{mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Findings waiting for triage at most; beyond, whoever raises one waits.
 const FINDINGS_WAITING: usize = 1024;
+
+/// How long anybody waits for the projection.
+const SETTLED: Duration = Duration::from_secs(5);
 
 /// A home that is open for work.
 pub struct Core {
@@ -170,10 +176,13 @@ impl Core {
         self.stop.clone()
     }
 
-    /// Waits until the projection has caught up with everything recorded so far.
+    /// Waits until the projection has caught up with everything recorded so far. Not for ever: when it cannot, what is
+    /// known must do, for containment and alerts do not depend on a database.
     pub async fn settled(&self) {
         let size = self.ledger.size();
         let mut applied = self.applied.clone();
-        let _ = applied.wait_for(|applied| *applied >= size).await;
+        if tokio::time::timeout(SETTLED, applied.wait_for(|applied| *applied >= size)).await.is_err() {
+            tracing::error!(size, applied = *self.applied.borrow(), "the projection is behind the ledger; going on without it");
+        }
     }
 }

@@ -28,6 +28,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Entries applied to the projection in one transaction.
 const APPLIED_AT_ONCE: usize = 512;
+/// Between two attempts of a projection that fails.
+const RETRY: std::time::Duration = std::time::Duration::from_secs(1);
 
 impl Core {
     /// Opens a home for work. Only one process can, at a time.
@@ -228,14 +230,19 @@ async fn catch_up(ledger: &Ledger, projection: &Projection) -> Result<u64, CoreE
 async fn follow(ledger: Ledger, projection: Projection, applied: watch::Sender<u64>, stop: CancellationToken) {
     let mut grown = ledger.watch();
     loop {
+        let mut retry = false;
         match catch_up(&ledger, &projection).await {
             Ok(size) => {
                 applied.send_replace(size);
             }
-            Err(error) => tracing::error!(%error, "the projection falls behind the ledger"),
+            Err(error) => {
+                tracing::error!(%error, "the projection falls behind the ledger");
+                retry = true;
+            }
         }
         tokio::select! {
             changed = grown.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(RETRY), if retry => {}
             () = stop.cancelled() => return,
         }
     }
