@@ -349,3 +349,79 @@ async fn a_server_that_does_not_read_is_terminated_all_the_same() {
     tokio::time::timeout(std::time::Duration::from_secs(20), wait).await.expect("the server's process ends");
     stage.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_is_let_go_and_turns_again_is_preserved_again() {
+    let stage = Stage::new("").await;
+    for turn in 1..=2 {
+        let session = stage.initialize().await;
+        assert!(is_denied(&stage.call(&session, 2, "send_data", json!({})).await), "turn {turn}");
+        stage.core.quiet().await;
+        stage.core.settled().await;
+        let cases = stage.core.projection().cases().await.unwrap();
+        assert_eq!(cases.len(), 1, "related findings join one incident");
+        let actions = stage.core.projection().actions_of(cases[0].case.id).await.unwrap();
+        assert_eq!(actions.iter().filter(|a| a.verb.as_str() == "snapshot_session").count(), turn, "{actions:?}");
+        let freezes = stage.core.projection().active_freezes().await.unwrap();
+        stage.core.undo(&"erin".into(), freezes[0].action, "tested").await.unwrap();
+    }
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_finding_that_a_crash_left_untriaged_is_triaged_at_the_start() {
+    let stage = Stage::new("").await;
+    let session = stage.initialize().await;
+    stage.call(&session, 2, "send_data", json!({})).await;
+    stage.core.quiet().await;
+    stage.core.settled().await;
+    let row = stage.core.projection().findings().await.unwrap().remove(0);
+    let mut finding = row.finding.unwrap();
+    finding.id = FindingId(uuid::Uuid::now_v7());
+    // As if the daemon had died between the finding and its triage.
+    let event = Event::FindingRaised {
+        finding: finding.id,
+        rule: finding.rule.clone(),
+        priority: finding.priority,
+        requirement: finding.requirement.clone(),
+        leaf: finding.leaf,
+    };
+    let detail = Some(serde_json::to_value(&finding).unwrap());
+    let draft = custody_store::ledger::Draft { at: jiff::Timestamp::now(), session: row.session, event, detail, body: None };
+    stage.core.ledger().record(draft).unwrap();
+    let Closed { dir, home, key, log } = stage.close().await;
+    let data = dir.path().join("data");
+    let stage = Stage::open(dir, home, key, &log, &data, "").await;
+    stage.core.quiet().await;
+    stage.core.settled().await;
+    let rows = stage.core.projection().findings().await.unwrap();
+    assert!(rows.iter().all(|row| row.triage.is_some() && row.case.is_some()), "{rows:?}");
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_only_the_server_could_read_is_never_passed_on() {
+    let stage = Stage::new("").await;
+    let text = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"send_data","arguments":{}}}"#;
+    let utf16: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let core = &stage.core;
+    let peer = custody::core::Peer {
+        identity: core.identify(&"agent".into(), None),
+        server: "elsewhere".into(),
+        transport: Transport::Http,
+        connection: ConnectionId(uuid::Uuid::now_v7()),
+        process: None,
+        source: "test".into(),
+        hint: None,
+    };
+    let mut packed = http::HeaderMap::new();
+    packed.insert("content-encoding", "gzip".parse().unwrap());
+    // A server that is not in `enforce`: only observed.
+    for (headers, bytes) in [(None, utf16.as_slice()), (Some(&packed), b"\x1f\x8b\x08\0\0")] {
+        let inbound = custody::core::Inbound { peer: &peer, mcp_session: None, headers, bytes, spliced: None };
+        assert!(matches!(core.to_server(inbound).await, custody::core::Decision::Refuse(_)));
+    }
+    let plain = custody::core::Inbound { peer: &peer, mcp_session: None, headers: None, bytes: b"not a message", spliced: None };
+    assert!(matches!(core.to_server(plain).await, custody::core::Decision::Forward(_)), "observing stays out of the way");
+    stage.close().await;
+}

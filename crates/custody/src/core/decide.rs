@@ -9,7 +9,7 @@ use custody_engine::{
     contain::{Freeze, freeze_step},
     detect::{EventKind, Facts, FindingDraft, PolicyOutcome},
     policy::{Action, Query},
-    wire::{self, Fault, Frame, splice::Spliced},
+    wire::{self, Fault, Flaw, Frame, What, splice::Spliced},
 };
 use custody_model::*;
 use custody_store::ledger::{Draft, LedgerError};
@@ -125,8 +125,8 @@ impl Core {
                 self.record_freeze(step, *took, *at);
             }
             drop(freezes);
-            for finding in findings {
-                self.raise(finding);
+            for (nth, finding) in findings.into_iter().enumerate() {
+                self.raise(finding, nth == 0 && freeze.is_some());
             }
             let decision = match denial {
                 None => Decided::Now(Decision::Forward(Box::new(Permit { call, epoch, peer: peer.clone() }))),
@@ -148,6 +148,7 @@ impl Core {
         let mut faults: Vec<Fault> = frame.faults.clone();
         if let Some(headers) = inbound.headers {
             let value = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
+            faults.extend(unclear_headers(headers));
             faults.extend(wire::check_headers(frame, value("mcp-method"), value("mcp-name"), value("mcp-protocol-version")));
         }
         // A reader that also ends lines at a lone CR would take what follows for a message that nobody judged.
@@ -200,11 +201,15 @@ impl Core {
         }
         // The repeat of a P1 freezes like the first one, and is no finding of its own.
         findings.retain(|finding| finding.repeats == 0);
-        let stop = frozen || freeze || (enforce && reason.is_some());
+        // What Custody cannot read and a server could is never passed on, whatever the mode: nobody judged it.
+        let hidden = hides(inbound, frame);
+        if hidden && reason.is_none() {
+            reason = Some(DenyReason::Ambiguous);
+        }
+        let stop = frozen || freeze || hidden || (enforce && reason.is_some());
         let role = peer.identity.role.as_ref();
-        let hold = !stop
-            && reason.is_none()
-            && frame.messages().iter().filter_map(tool_of).any(|tool| self.policies.holds(role, &peer.server, tool));
+        // Also where a denial would only be told: a flawed frame is no way around a person.
+        let hold = !stop && frame.messages().iter().filter_map(tool_of).any(|tool| self.policies.holds(role, &peer.server, tool));
         Judged { reason, why, findings, freeze, stop, hold }
     }
 
@@ -333,7 +338,10 @@ impl Core {
         let (session, scopes) = match call {
             Some(call) => (call.session, call.scopes.clone()),
             None => match self.attribute(peer, None, None, now) {
-                Ok((session, scopes)) => (session, scopes.into()),
+                Ok((session, mut scopes)) => {
+                    scopes.push(Scope::Server(peer.server.clone()));
+                    (session, scopes.into())
+                }
                 Err(error) => return Returned::NotRecorded(self.not_recorded(id.as_deref(), &error).body),
             },
         };
@@ -420,6 +428,24 @@ impl Core {
         let body = reply::json_rpc_error(id, reply::NOT_RECORDED, "not forwarded: the record cannot be written", None);
         Refusal { status: StatusCode::SERVICE_UNAVAILABLE, body, answer: true }
     }
+}
+
+/// Headers that say which message this is: sent twice or as no text, two readers could read them differently.
+fn unclear_headers(headers: &http::HeaderMap) -> impl Iterator<Item = Fault> {
+    ["Mcp-Method", "Mcp-Name", "MCP-Protocol-Version", "Mcp-Session-Id"].into_iter().filter_map(|name| {
+        let mut values = headers.get_all(name).iter();
+        let unclear = values.next().is_some_and(|value| value.to_str().is_err()) || values.next().is_some();
+        unclear.then_some(Fault::Ambiguous(Flaw { at: 0, what: What::HeaderUnreadable(name) }))
+    })
+}
+
+/// Whether bytes that are no message here could be one to a server that decodes them first: compressed, in UTF-16 or
+/// UTF-32 (which some JSON readers detect), or behind a carriage return that ends a line for some.
+fn hides(inbound: &Inbound<'_>, frame: &Frame) -> bool {
+    let coded =
+        |headers: &http::HeaderMap| headers.get_all("content-encoding").iter().any(|v| !v.as_bytes().eq_ignore_ascii_case(b"identity"));
+    let broken = || inbound.peer.transport == Transport::Stdio && frame.check_line().is_some();
+    inbound.headers.is_some_and(coded) || (frame.shape == Shape::Unreadable && (inbound.bytes.contains(&0) || broken()))
 }
 
 /// The tool that a message calls.

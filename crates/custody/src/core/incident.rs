@@ -12,7 +12,7 @@ use custody_engine::{
 };
 use custody_model::*;
 use jiff::Timestamp;
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
@@ -21,7 +21,8 @@ use super::Peer;
 /// Work for the pipeline, one at a time.
 pub(super) enum Job {
     /// A finding was raised and is in the ledger.
-    Raised { finding: Box<Finding>, peer: Box<Peer>, session: SessionId },
+    /// `froze`: the decision that raised it froze its agent, who was free until then.
+    Raised { finding: Box<Finding>, peer: Box<Peer>, session: SessionId, froze: bool },
     /// An alert of this case arrived: people know.
     Informed { case: CaseId, at: Timestamp },
     /// Somebody waits until everything before is done.
@@ -59,10 +60,10 @@ impl Core {
 
     /// Hands a finding to the pipeline. When its queue is full the finding stays in the ledger, untriaged, and is
     /// told in the log: nothing is forwarded on the strength of triage.
-    pub(super) fn raise(&self, raised: Raised) {
+    pub(super) fn raise(&self, raised: Raised, froze: bool) {
         let Raised { finding, peer, session } = raised;
         let id = finding.id;
-        if self.raised.try_send(Job::Raised { finding: Box::new(finding), peer: Box::new(peer), session }).is_err() {
+        if self.raised.try_send(Job::Raised { finding: Box::new(finding), peer: Box::new(peer), session, froze }).is_err() {
             tracing::error!(finding.id = %id, "the triage queue is full; this finding waits for a person");
         }
     }
@@ -77,6 +78,7 @@ impl Core {
 
     /// The pipeline's task.
     pub(super) async fn work(self: Arc<Self>, mut jobs: mpsc::Receiver<Job>) {
+        self.resume().await;
         loop {
             let job = tokio::select! {
                 job = jobs.recv() => job,
@@ -88,15 +90,32 @@ impl Core {
                     let _ = done.send(());
                 }
                 Some(Job::Informed { case, at }) => self.informed(case, at).await,
-                Some(Job::Raised { finding, peer, session }) => self.respond(*finding, &peer, session).await,
+                Some(Job::Raised { finding, peer, session, froze }) => self.respond(*finding, Some(&peer), session, froze).await,
             }
         }
     }
 
-    async fn respond(self: &Arc<Self>, finding: Finding, peer: &Peer, session: SessionId) {
+    /// Findings that a crash, or a full queue, left untriaged. Their connections are gone; their agents are not.
+    async fn resume(self: &Arc<Self>) {
+        let rows = self.projection.findings().await.unwrap_or_default();
+        let mut sessions = HashSet::new();
+        for row in rows.into_iter().filter(|row| row.triage.is_none() && row.case.is_none()) {
+            if let (Some(finding), Some(session)) = (row.finding, row.session) {
+                tracing::warn!(finding.id = %finding.id, "a finding of before the start is triaged now");
+                // One alert and one snapshot for all that is left of a session.
+                let first = sessions.insert(session);
+                self.respond(finding, None, session, first).await;
+            }
+        }
+    }
+
+    async fn respond(self: &Arc<Self>, finding: Finding, peer: Option<&Peer>, session: SessionId, mut froze: bool) {
         self.settled().await;
-        let decision = self.triage(&finding, session, peer.identity.assurance).await;
-        let scopes = self.freeze_scopes(session, peer);
+        let decision = self.triage(&finding, session, peer.map_or(Assurance::ClientKey, |peer| peer.identity.assurance)).await;
+        let scopes = match peer {
+            Some(peer) => self.freeze_scopes(session, peer),
+            None => [Some(Scope::Session(session)), finding.principal.clone().map(Scope::Principal)].into_iter().flatten().collect(),
+        };
         let opens = matches!(decision.disposition, Disposition::Confirmed | Disposition::Suspicious);
         let case = match opens {
             true => Some(self.open_or_join(&finding, &decision, session, &scopes).await),
@@ -117,15 +136,17 @@ impl Core {
             automatic: self.automatic,
             reason: &reason,
         };
-        // A case that was joined has been preserved and terminated already; only a new freeze can be due.
         let steps: Vec<Step> = automatic_steps(&input, || ActionId(Uuid::now_v7()));
         let mut frozen: Option<Frozen> = None;
         if let Some(step) = steps.iter().find(|step| step.verb.as_str() == "freeze_scope") {
             frozen = Some(self.freeze(step.clone()).await.1);
+            froze = true;
         } else if input.frozen {
             frozen = self.frozen(case.id, session, scopes.clone(), reason.clone());
         }
-        if !fresh {
+        // A case that was joined has been told, preserved and terminated already; but an agent that was let go and turned
+        // again is news, and its session new.
+        if !fresh && !froze {
             return;
         }
         self.find_source(&mut case, &finding, session).await;

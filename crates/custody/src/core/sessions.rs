@@ -2,7 +2,7 @@
 
 use super::{Core, Peer, Refusal};
 use crate::gateway::reply;
-use custody_engine::session::Attribution;
+use custody_engine::session::{Attribution, EndReason};
 use custody_model::*;
 use custody_store::ledger::{Draft, LedgerError};
 use http::StatusCode;
@@ -46,7 +46,12 @@ impl Core {
                 allowlist: self.policies.allowlist(peer.identity.role.as_ref(), peer.identity.task.as_ref()),
             };
             let detail = Some(serde_json::to_value(detail).expect("details are plain data"));
-            self.ledger.record(Draft { at: now, session: Some(session), event: Event::SessionStarted, detail, body: None })?;
+            let draft = Draft { at: now, session: Some(session), event: Event::SessionStarted, detail, body: None };
+            if let Err(error) = self.ledger.record(draft) {
+                // Else the next message would belong to a session that never began.
+                graph.end(session, EndReason::Shutdown);
+                return Err(error);
+            }
         }
         for link in added {
             self.record_link(session, &link, now)?;
