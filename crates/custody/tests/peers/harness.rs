@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     io::Write as _,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
 };
 
 /// How the inspector ends when the tool itself says that it failed.
@@ -40,6 +40,18 @@ pub struct Server {
     pub target: Target,
     /// Tool and arguments, made one after the other. None of the results may depend on the moment or the folder.
     pub calls: Vec<(&'static str, Value)>,
+    /// Its process, when it runs by itself and no client starts it.
+    pub _process: Option<Running>,
+}
+
+/// A process, killed when dropped.
+pub struct Running(pub Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// The folder that `cargo xtask peers` fills.

@@ -1,8 +1,14 @@
 //! The servers, each with calls whose results are the same every time.
 
-use super::harness::{Server, Target, npm, path, python};
+use super::harness::{Running, Server, Target, npm, path, python};
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, path::Path, process::Command};
+use std::{
+    collections::BTreeMap,
+    io::{BufRead as _, BufReader},
+    net::TcpListener,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 /// The official filesystem server, in `folder/files`.
 pub fn filesystem(folder: &Path) -> Server {
@@ -59,13 +65,33 @@ pub fn git(folder: &Path) -> Server {
 
 /// The official server with one of everything.
 pub fn everything(_: &Path) -> Server {
-    let calls = vec![
+    server("everything", npm("mcp-server-everything"), vec![], &[], everything_calls())
+}
+
+/// The same, serving Streamable HTTP by itself.
+pub fn everything_by_http(_: &Path) -> Server {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut command = Command::new(npm("mcp-server-everything"));
+    command.arg("streamableHttp").env("PATH", path()).env("PORT", port.to_string());
+    let mut process = Running(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
+    let mut said = BufReader::new(process.0.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("listening") {
+        line.clear();
+        assert_ne!(said.read_line(&mut line).unwrap(), 0, "the everything server listens");
+    }
+    std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
+    let target = Target::Http { url: format!("http://127.0.0.1:{port}/mcp"), headers: BTreeMap::new() };
+    Server { name: "everything", target, calls: everything_calls(), _process: Some(process) }
+}
+
+fn everything_calls() -> Vec<(&'static str, Value)> {
+    vec![
         ("echo", json!({"message": "a \"quoted\"\nsecond line \u{1f512}"})),
         ("get-sum", json!({"a": 20, "b": 22})),
         ("get-tiny-image", json!({})),
         ("echo", json!({"wrong": true})),
-    ];
-    server("everything", npm("mcp-server-everything"), vec![], &[], calls)
+    ]
 }
 
 /// The official time server.
@@ -89,5 +115,5 @@ pub fn practice(folder: &Path) -> Server {
 fn server(name: &'static str, command: String, args: Vec<String>, env: &[(&str, String)], calls: Vec<(&'static str, Value)>) -> Server {
     let own = env.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
     let env: BTreeMap<_, _> = own.chain([("PATH".to_owned(), path())]).collect();
-    Server { name, target: Target::Stdio { command, args, env }, calls }
+    Server { name, target: Target::Stdio { command, args, env }, calls, _process: None }
 }
