@@ -425,3 +425,20 @@ async fn what_only_the_server_could_read_is_never_passed_on() {
     assert!(matches!(core.to_server(plain).await, custody::core::Decision::Forward(_)), "observing stays out of the way");
     stage.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_agent_starts_no_server() {
+    let stage = Stage::new("").await;
+    let session = stage.initialize().await;
+    let options = custody::core::ContainOptions { terminate: true, break_glass: None };
+    stage.core.contain(&"erin".into(), custody::core::ContainTarget::Principal("agent".into()), "tested", options).await.unwrap();
+    while stage.core.status().await.unwrap().live > 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let list = r#"{"jsonrpc":"2.0","id":7,"method":"server/discover","params":{}}"#;
+    assert!(is_denied(&stage.post(None, list).await.2));
+    assert_eq!(stage.core.status().await.unwrap().live, 0);
+    let left = stage.client.delete(stage.url()).bearer_auth(stage.key.expose()).header("mcp-session-id", &session).send().await.unwrap();
+    assert_eq!(left.status(), 403, "nor does it end anything");
+    stage.close().await;
+}

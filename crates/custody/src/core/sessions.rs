@@ -130,10 +130,26 @@ impl Core {
         }
     }
 
-    /// The agent ended its protocol session with one server.
-    pub fn session_left(&self, session: SessionId, peer: &Peer) {
+    /// The agent ends its protocol session with one server. Called before the server is told.
+    ///
+    /// # Errors
+    /// It is not recorded, or a freeze came first; then the server must not be told.
+    pub fn session_left(&self, session: SessionId, peer: &Peer) -> Result<(), Refusal> {
         let detail = serde_json::json!({"server": peer.server});
-        self.note(Some(session), Event::OperatorActed { verb: "agent_left_server".to_owned() }, Some(detail));
+        let recorded = self.note(Some(session), Event::OperatorActed { verb: "agent_left_server".to_owned() }, Some(detail));
+        if recorded.is_none() {
+            let body = reply::json_rpc_error(None, reply::NOT_RECORDED, "not forwarded: the record cannot be written", None);
+            return Err(Refusal { status: StatusCode::SERVICE_UNAVAILABLE, body, answer: true });
+        }
+        match self.is_frozen(peer) {
+            false => Ok(()),
+            true => Err(Refusal { status: StatusCode::FORBIDDEN, body: reply::denied(None, DenialId(Uuid::now_v7())), answer: true }),
+        }
+    }
+
+    /// Whether a freeze names what is known of this peer without a session.
+    pub fn is_frozen(&self, peer: &Peer) -> bool {
+        self.gate.look(&peer.scopes()).0.is_some()
     }
 
     /// Ends idle sessions on time, not only when the next message comes. Runs until the daemon stops.

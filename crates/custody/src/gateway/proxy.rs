@@ -7,7 +7,7 @@ use super::upstream::Answer;
 use crate::core::{Call, Core, Decision, Inbound, Peer, Returned};
 use bytes::Bytes;
 use custody_engine::wire::sse::SseDecoder;
-use custody_model::Link;
+use custody_model::{Link, PrincipalName};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body::Frame;
 use http_body_util::{BodyExt, Limited, StreamBody};
@@ -15,7 +15,12 @@ use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use std::{collections::BTreeMap, convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    convert::Infallible,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
@@ -43,6 +48,9 @@ const NOT_FORWARDED: &[&str] = &[
 ];
 const NOT_RETURNED: &[&str] = &["connection", "keep-alive", "transfer-encoding", "upgrade", "content-length", "trailer", "set-cookie"];
 
+/// As a server says it of an id that it does not know.
+const NO_SESSION: &str = "no such session: begin anew with `initialize`";
+
 /// A server behind HTTP.
 pub struct Proxy {
     uri: Result<Uri, String>,
@@ -50,6 +58,7 @@ pub struct Proxy {
     client: Client<HttpsConnector<HttpConnector>, GatedBody>,
     core: Arc<Core>,
     streams: TaskTracker,
+    sessions: Sessions,
 }
 
 impl Proxy {
@@ -69,11 +78,15 @@ impl Proxy {
                 .build(connector),
             core,
             streams: TaskTracker::new(),
+            sessions: Sessions::default(),
         }
     }
 
     /// See [`super::upstream::Upstream::post`].
     pub async fn post(&self, exchange: Exchange, bytes: Bytes) -> Answer {
+        if !self.own_session(&exchange) {
+            return Err(reply::refuse(StatusCode::NOT_FOUND, NO_SESSION));
+        }
         let inbound = Inbound {
             peer: &exchange.peer,
             mcp_session: exchange.mcp_session.as_deref(),
@@ -104,7 +117,11 @@ impl Proxy {
                 return Err(reply::json_response(StatusCode::BAD_GATEWAY, body));
             }
         };
+        if let Some(id) = exchange.mcp_session.as_deref().filter(|_| answer.status().is_success()) {
+            self.sessions.claim(id, &exchange.peer.identity.principal);
+        }
         if let Some(id) = text(answer.headers(), "mcp-session-id").filter(|_| call.initialize) {
+            self.sessions.claim(id, &exchange.peer.identity.principal);
             self.core.link(call.session, &exchange.peer, Link::McpSession(exchange.peer.server.clone(), id.to_owned()));
         }
         self.pass_on(exchange.peer, Some(call), answer).await
@@ -120,16 +137,26 @@ impl Proxy {
         self.bodyless(Method::DELETE, exchange).await
     }
 
+    /// Another principal's protocol session is as unknown as none.
+    fn own_session(&self, exchange: &Exchange) -> bool {
+        let mut shown = exchange.head.headers.get_all("mcp-session-id").iter();
+        shown.all(|id| self.sessions.allows(&String::from_utf8_lossy(id.as_bytes()), &exchange.peer.identity.principal))
+    }
+
     async fn bodyless(&self, method: Method, exchange: Exchange) -> Answer {
+        if !self.own_session(&exchange) {
+            return Err(reply::refuse(StatusCode::NOT_FOUND, NO_SESSION));
+        }
         let session =
             self.core.admit_stream(&exchange.peer, exchange.mcp_session.as_deref()).map_err(|r| reply::json_response(r.status, r.body))?;
         let ended = method == Method::DELETE;
+        // Recorded before the server hears of it (promise 1), and looked at once more when it is about to.
+        if ended {
+            self.core.session_left(session, &exchange.peer).map_err(|r| reply::json_response(r.status, r.body))?;
+        }
         let answer = self.send(method, &exchange.head.headers, GatedBody::empty()).await.map_err(|why| {
             reply::refuse(StatusCode::BAD_GATEWAY, &format!("server `{}` cannot be reached: {why}", exchange.peer.server))
         })?;
-        if ended && answer.status().is_success() {
-            self.core.session_left(session, &exchange.peer);
-        }
         self.pass_on(exchange.peer, None, answer).await
     }
 
@@ -233,6 +260,41 @@ impl Proxy {
     }
 }
 
+/// Whose protocol sessions are whose: the servers tell agents apart by an id that one of them could tell another.
+#[derive(Default)]
+struct Sessions(Mutex<SessionOwners>);
+
+#[derive(Default)]
+struct SessionOwners {
+    owner: HashMap<String, PrincipalName>,
+    order: VecDeque<String>,
+}
+
+impl Sessions {
+    /// Ids remembered; the oldest goes first.
+    const MOST: usize = 100_000;
+
+    /// Whether the id is not another principal's.
+    fn allows(&self, id: &str, principal: &PrincipalName) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).owner.get(id).is_none_or(|owner| owner == principal)
+    }
+
+    /// The server gave or took this id. Whoever it is first known of has it: after a restart that is its agent.
+    fn claim(&self, id: &str, principal: &PrincipalName) {
+        let mut owners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if owners.owner.contains_key(id) {
+            return;
+        }
+        if owners.order.len() >= Self::MOST
+            && let Some(oldest) = owners.order.pop_front()
+        {
+            owners.owner.remove(&oldest);
+        }
+        owners.owner.insert(id.to_owned(), principal.clone());
+        owners.order.push_back(id.to_owned());
+    }
+}
+
 /// One server-sent event of a JSON message that has no newline in it.
 pub fn event_of(message: &[u8]) -> Vec<u8> {
     let mut event = b"data: ".to_vec();
@@ -247,4 +309,18 @@ fn innermost(error: &dyn std::error::Error) -> String {
         error = source;
     }
     error.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_protocol_session_is_its_first_principals() {
+        let sessions = Sessions::default();
+        sessions.claim("s-1", &"alice".into());
+        sessions.claim("s-1", &"mallory".into());
+        assert!(sessions.allows("s-1", &"alice".into()) && !sessions.allows("s-1", &"mallory".into()));
+        assert!(sessions.allows("s-2", &"mallory".into()));
+    }
 }

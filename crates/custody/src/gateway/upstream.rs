@@ -16,9 +16,9 @@ use std::sync::Arc;
 /// How a server is reached.
 pub enum Upstream {
     /// Streamable HTTP.
-    Http(Proxy),
+    Http(Box<Proxy>),
     /// Pipes of processes that Custody starts.
-    Stdio(Bridge),
+    Stdio(Box<Bridge>),
 }
 
 /// Either way an answer for the agent; `Err` is a refusal by Custody.
@@ -28,11 +28,11 @@ impl Upstream {
     /// Prepares; starts and connects nothing yet.
     pub fn new(name: &ServerName, server: &Server, core: Arc<Core>) -> Self {
         match &server.upstream {
-            config::Upstream::Http { url, headers } => Upstream::Http(Proxy::new(url, headers, core)),
+            config::Upstream::Http { url, headers } => Upstream::Http(Box::new(Proxy::new(url, headers, core))),
             config::Upstream::Stdio { command, args, env, cwd } => {
                 let cwd = cwd.clone().unwrap_or_else(|| core.home().root().to_owned());
                 let command = Command { program: command.clone(), args: args.clone(), env: env.clone(), cwd };
-                Upstream::Stdio(Bridge::new(name.clone(), command, core))
+                Upstream::Stdio(Box::new(Bridge::new(name.clone(), command, core)))
             }
         }
     }

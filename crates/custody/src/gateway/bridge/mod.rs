@@ -74,6 +74,21 @@ impl Bridge {
         let stateless = frame.version().or(text(&exchange.head.headers, "mcp-protocol-version")).is_some_and(|v| v >= STATELESS_FROM)
             || frame.method.as_deref() == Some("server/discover");
         let opens = frame.method.as_deref() == Some("initialize") && exchange.mcp_session.is_none();
+        // A frozen agent starts no servers. What it wanted is recorded and denied like all the rest.
+        if (stateless || opens) && self.core.is_frozen(&exchange.peer) {
+            let inbound = Inbound {
+                peer: &exchange.peer,
+                mcp_session: exchange.mcp_session.as_deref(),
+                headers: Some(&exchange.head.headers),
+                bytes: &bytes,
+                spliced: None,
+            };
+            return Err(match self.core.to_server(inbound).await {
+                Decision::Refuse(refusal) => reply::json_response(refusal.status, refusal.body),
+                // Let go in this very moment.
+                Decision::Forward(_) => reply::refuse(StatusCode::SERVICE_UNAVAILABLE, "try again"),
+            });
+        }
         let process = match (stateless && !opens, opens) {
             (true, _) => self.process(Key::Principal(exchange.peer.identity.principal.clone()), &exchange).await?,
             (false, true) => self.process(Key::Session(fresh_session_id()), &exchange).await?,
@@ -147,9 +162,9 @@ impl Bridge {
         let refused = |r: crate::core::Refusal| reply::json_response(r.status, r.body);
         let session = self.core.admit_stream(&exchange.peer, exchange.mcp_session.as_deref()).map_err(refused)?;
         let process = self.find(&exchange).await?;
+        self.core.session_left(session, &exchange.peer).map_err(refused)?;
         self.processes.lock().await.remove(&process.key);
         process.stop().await;
-        self.core.session_left(session, &exchange.peer);
         Ok(reply::empty(StatusCode::OK))
     }
 
