@@ -442,3 +442,39 @@ async fn a_frozen_agent_starts_no_server() {
     assert_eq!(left.status(), 403, "nor does it end anything");
     stage.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signed_checkpoints_leave_the_machine_as_file_and_webhook() {
+    use axum::{Router, extract::State, routing::post};
+    type Notes = Arc<std::sync::Mutex<Vec<Value>>>;
+    let notes = Notes::default();
+    let take = |State(notes): State<Notes>, body: String| async move { notes.lock().unwrap().push(serde_json::from_str(&body).unwrap()) };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let receiver = tokio::spawn(axum::serve(listener, Router::new().route("/", post(take)).with_state(notes.clone())).into_future());
+    let copies = tempfile::tempdir().unwrap();
+    let file = copies.path().join("checkpoints");
+    let stage = Stage::new(&format!(
+        "[[ledger.copies]]\nkind = \"webhook\"\nurl = \"http://{address}/\"\n[[ledger.copies]]\nkind = \"file\"\npath = {file:?}\n"
+    ))
+    .await;
+    stage.initialize().await;
+    let vkey = stage.core.ledger().vkey().to_owned();
+    let size = stage.core.ledger().checkpoint().unwrap().size();
+    let told = |notes: &Notes| notes.lock().unwrap().iter().any(|note| note["size"].as_u64() >= Some(size));
+    let waiting = async {
+        while !told(&notes) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(10), waiting).await.unwrap();
+    stage.close().await;
+    let verifier = custody_tlog::Verifier::parse(&vkey).unwrap();
+    for note in notes.lock().unwrap().iter() {
+        let signed = custody_tlog::SignedCheckpoint::parse(note["note"].as_str().unwrap()).unwrap();
+        assert_eq!(verifier.verify(&signed).unwrap().size, note["size"].as_u64().unwrap());
+    }
+    let copy = std::fs::read_to_string(&file).unwrap();
+    assert!(custody_tlog::notes(&copy).count() >= 1, "{copy}");
+    receiver.abort();
+}
