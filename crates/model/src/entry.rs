@@ -106,7 +106,11 @@ pub enum Event {
     },
     /// One MCP message. Detail: [`MessageDetail`]; body: the bytes.
     Message(Message),
-    /// A listing was seen (R4): hash of each definition. Body: the listing's result.
+    /// A listing was seen (R4): hash of each definition.
+    ///
+    /// The names of tools and prompts are the server's vocabulary and stand here. The addresses of resources can
+    /// identify people: of such a listing `definitions` and `changed` are empty here and stand in the detail
+    /// ([`ListingDetail`]), and `digest` is keyed like a commitment.
     ManifestSeen {
         /// Which server.
         server: ServerName,
@@ -203,6 +207,15 @@ pub enum Event {
         /// How many since the last such entry.
         count: u64,
     },
+}
+
+/// Sealed companion of an [`Event::ManifestSeen`] about resources.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListingDetail {
+    /// Address and RFC 8785 digest of each definition.
+    pub definitions: Vec<(String, Digest)>,
+    /// Addresses added or changed since the listing before.
+    pub changed: Vec<String>,
 }
 
 /// Sealed companion of [`Event::SessionStarted`].

@@ -177,14 +177,16 @@ impl Core {
         let step = freeze_step(action, Some(case.id), session, scopes, by.clone(), reason.to_owned());
         let (receipt, frozen) = self.freeze(step).await;
         let mut receipts = vec![receipt];
+        let mut at = None;
         if options.terminate {
             let (receipt, preserved) = self.snapshot(frozen, &case, options.break_glass).await;
             let why = receipt.result.clone();
+            at = receipt.ok.then_some(receipt.at);
             receipts.push(receipt);
             let Ok(preserved) = preserved else { return Err(CoreError::NotPreserved { why }) };
             receipts.push(self.terminate(preserved).await);
         }
-        self.contained(case).await;
+        self.contained(&case, at).await;
         self.settled().await;
         Ok(receipts)
     }

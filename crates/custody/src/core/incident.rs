@@ -158,13 +158,11 @@ impl Core {
         let Some(frozen) = frozen.filter(|_| wants("snapshot_session")) else { return };
         let (_, preserved) = self.snapshot(frozen, &case, None).await;
         let Ok(preserved) = preserved else { return };
-        for goal in [Goal::EvidenceHashed, Goal::EvidencePreserved] {
-            triage::advance(&mut case.clocks, Progress::Reached(goal), Timestamp::now());
-        }
+        let at = Timestamp::now();
         if wants("terminate_session") {
             self.terminate(preserved).await;
         }
-        self.contained(case).await;
+        self.contained(&case, Some(at)).await;
     }
 
     async fn informed(&self, case: CaseId, at: Timestamp) {
@@ -290,11 +288,20 @@ impl Core {
     }
 
     /// Containment is over: the clocks that it stops and those that it starts.
-    pub(super) async fn contained(&self, mut case: Case) {
-        let now = Timestamp::now();
+    ///
+    /// The case is read anew: an alert or an operator may have changed it since. `preserved`: when its evidence was.
+    pub(super) async fn contained(&self, case: &Case, preserved: Option<Timestamp>) {
+        self.settled().await;
+        let newest = self.projection.case(case.id).await.ok().flatten();
+        let mut case = newest.map_or_else(|| case.clone(), |row| row.case);
         case.state = CaseState::Contained;
+        if let Some(at) = preserved {
+            for goal in [Goal::EvidenceHashed, Goal::EvidencePreserved] {
+                triage::advance(&mut case.clocks, Progress::Reached(goal), at);
+            }
+        }
         for goal in [Goal::Containment, Goal::PathIsolated] {
-            triage::advance(&mut case.clocks, Progress::Reached(goal), now);
+            triage::advance(&mut case.clocks, Progress::Reached(goal), Timestamp::now());
         }
         self.update_case(&case, None).await;
     }

@@ -49,14 +49,21 @@ impl Core {
     pub(super) fn see_manifest(&self, peer: &Peer, session: SessionId, listing: &str, bytes: &[u8]) {
         let Some(page) = definitions(listing, bytes) else { return };
         let changed = self.listings.lock().unwrap_or_else(PoisonError::into_inner).update(&peer.server, listing, &page);
-        let event = Event::ManifestSeen {
-            server: peer.server.clone(),
-            listing: listing.to_owned(),
-            digest: custody_engine::manifest::digest(&page),
-            definitions: page.into_iter().map(|d| (d.name, d.digest)).collect(),
-            changed,
+        let digest = custody_engine::manifest::digest(&page);
+        let definitions: Vec<(String, Digest)> = page.into_iter().map(|d| (d.name, d.digest)).collect();
+        let recorded = match listing.starts_with("resources/") {
+            false => Ok((digest, ListingDetail { definitions, changed }, None)),
+            // Addresses of resources can identify people: they are sealed, and what stands in the leaf tells nothing.
+            true => self.ledger.commitment(Some(session), &digest.0).map(|keyed| {
+                let detail = serde_json::to_value(ListingDetail { definitions, changed }).expect("details are plain data");
+                (Digest(keyed.0), ListingDetail::default(), Some(detail))
+            }),
         };
-        if let Err(error) = self.ledger.record(Draft { at: Timestamp::now(), session: Some(session), event, detail: None, body: None }) {
+        let recorded = recorded.and_then(|(digest, ListingDetail { definitions, changed }, detail)| {
+            let event = Event::ManifestSeen { server: peer.server.clone(), listing: listing.to_owned(), digest, definitions, changed };
+            self.ledger.record(Draft { at: Timestamp::now(), session: Some(session), event, detail, body: None })
+        });
+        if let Err(error) = recorded {
             tracing::error!(%error, "a listing is not recorded");
         }
     }

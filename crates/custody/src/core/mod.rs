@@ -156,7 +156,14 @@ impl Core {
         };
         tracing::warn!(listener, %from, "a request without a valid credential was refused");
         if count == 1 || count.is_multiple_of(100) {
-            let event = Event::AccessRefused { listener: listener.to_owned(), count: if count == 1 { 1 } else { 100 } };
+            let event = Event::AccessRefused {
+                listener: listener.to_owned(),
+                count: match count {
+                    1 => 1,
+                    100 => 99,
+                    _ => 100,
+                },
+            };
             self.note(None, event, Some(serde_json::json!({ "from": from })));
         }
     }

@@ -65,6 +65,9 @@ async fn apply(db: &mut SqliteConnection, open: &OpenEntry) -> Result<()> {
         }
         Event::Message(message) => apply_message(db, open, message).await?,
         Event::ManifestSeen { server, listing, definitions, changed, .. } => {
+            let sealed: ListingDetail = detail(open).unwrap_or_default();
+            let (definitions, changed) =
+                if definitions.is_empty() { (&sealed.definitions, &sealed.changed) } else { (definitions, changed) };
             let known: i64 = sqlx::query_scalar("SELECT count(*) FROM manifests WHERE server = ? AND listing = ?")
                 .bind(server.as_str())
                 .bind(listing)
