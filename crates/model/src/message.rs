@@ -141,6 +141,9 @@ pub struct MessageDetail {
     /// What makes the frame ambiguous or malformed, in words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<String>,
+    /// Over HTTP: the headers that go on with it, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<(String, String)>,
     /// The agent's address, such as `127.0.0.1:50512`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,

@@ -4,7 +4,7 @@
 //! the freeze set, append, and on a P1 freeze. So of a thousand concurrent calls none passes after the first denial.
 
 use super::{Call, Core, Decision, Inbound, Peer, Permit, Refusal, Returned, Sending};
-use crate::gateway::reply;
+use crate::gateway::{headers, reply};
 use custody_engine::{
     contain::{Freeze, freeze_step},
     detect::{EventKind, Facts, FindingDraft, PolicyOutcome},
@@ -261,6 +261,7 @@ impl Core {
             id: frame.id.map(|span| String::from_utf8_lossy(span.of(inbound.bytes)).into_owned()),
             arguments,
             faults: frame.faults.iter().map(ToString::to_string).collect(),
+            headers: inbound.headers.map(sent_on).unwrap_or_default(),
             source: Some(peer.source.clone()),
         };
         let message = Message {
@@ -459,4 +460,10 @@ fn denied_by(policy: &PolicyOutcome) -> Option<(DenyReason, String)> {
         PolicyOutcome::Denied { policy, why } => Some((DenyReason::Policy(policy.clone()), why.clone())),
         PolicyOutcome::Error { policy, why } => Some((DenyReason::PolicyError(policy.clone()), why.clone())),
     }
+}
+
+/// The headers that would go on with a message, for the record.
+fn sent_on(headers: &http::HeaderMap) -> Vec<(String, String)> {
+    let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    headers::forwarded(headers).map(|(name, value)| (name.to_string(), text(value))).collect()
 }

@@ -2,6 +2,7 @@
 
 pub mod bridge;
 mod gated;
+pub mod headers;
 pub mod http;
 pub mod proxy;
 pub mod reply;

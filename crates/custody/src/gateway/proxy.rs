@@ -1,6 +1,7 @@
 //! Upstream over Streamable HTTP: heads are filtered, bodies pass as they came.
 
 use super::gated::GatedBody;
+use super::headers;
 use super::http::{Exchange, text};
 use super::reply::{self, Body};
 use super::upstream::Answer;
@@ -26,27 +27,6 @@ use tokio_util::task::TaskTracker;
 
 /// Events in flight between the server and a slow agent; then the server waits.
 const EVENTS_IN_FLIGHT: usize = 16;
-
-/// Headers that belong to one hop, or that Custody sets itself.
-const NOT_FORWARDED: &[&str] = &[
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "host",
-    "origin",
-    "authorization",
-    "cookie",
-    "content-length",
-    "accept-encoding",
-    "custody-session",
-    "custody-task",
-];
-const NOT_RETURNED: &[&str] = &["connection", "keep-alive", "transfer-encoding", "upgrade", "content-length", "trailer", "set-cookie"];
 
 /// As a server says it of an id that it does not know.
 const NO_SESSION: &str = "no such session: begin anew with `initialize`";
@@ -165,7 +145,7 @@ impl Proxy {
         let mut request = Request::new(body);
         *request.method_mut() = method;
         *request.uri_mut() = uri;
-        for (name, value) in headers.iter().filter(|(name, _)| !NOT_FORWARDED.contains(&name.as_str())) {
+        for (name, value) in headers::forwarded(headers) {
             request.headers_mut().append(name, value.clone());
         }
         request.headers_mut().extend(self.headers.clone());
@@ -177,7 +157,7 @@ impl Proxy {
         let (head, body) = answer.into_parts();
         let mut response = Response::new(reply::full(Bytes::new()));
         *response.status_mut() = head.status;
-        for (name, value) in head.headers.iter().filter(|(name, _)| !NOT_RETURNED.contains(&name.as_str())) {
+        for (name, value) in headers::returned(&head.headers) {
             response.headers_mut().append(name, value.clone());
         }
         let stream = text(&head.headers, "content-type").is_some_and(|kind| kind.starts_with("text/event-stream"));
