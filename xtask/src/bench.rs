@@ -4,11 +4,11 @@ use miette::{IntoDiagnostic as _, miette};
 
 use crate::step::{self, Failure};
 
-/// Runs the bench targets with these names, or all.
+/// Runs the bench targets with these names, or all, with these arguments.
 ///
 /// # Errors
 /// When a name is unknown or a benchmark fails.
-pub fn run(names: &[String]) -> Result<(), Failure> {
+pub fn run(names: &[String], arguments: &[String]) -> Result<(), Failure> {
     let targets = targets()?;
     for name in names {
         if !targets.iter().any(|(_, bench)| bench == name) {
@@ -17,7 +17,10 @@ pub fn run(names: &[String]) -> Result<(), Failure> {
         }
     }
     for (package, bench) in targets.iter().filter(|(_, bench)| names.is_empty() || names.contains(bench)) {
-        step::run(&format!("bench {bench}"), step::cargo().args(["bench", "--locked", "--package", package, "--bench", bench]))?;
+        step::run(
+            &format!("bench {bench}"),
+            step::cargo().args(["bench", "--locked", "--package", package, "--bench", bench, "--"]).args(arguments),
+        )?;
     }
     Ok(())
 }

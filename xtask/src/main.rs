@@ -1,7 +1,8 @@
-//! Development tasks: `cargo xtask test`, `ci`, `bench`, `peers`.
+//! Development tasks: `cargo xtask test`, `ci`, `bench`, `conformance`, `peers`.
 
 mod bench;
 mod checks;
+mod conformance;
 mod peers;
 mod step;
 mod test;
@@ -35,6 +36,18 @@ enum Task {
     Bench {
         /// Names of bench targets. None means all.
         names: Vec<String>,
+        /// Handed to the benchmarks after `--`, such as `cargo xtask bench detect -- --json`.
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
+    /// Run the official conformance suite against the fixture server, without Custody and through it, and compare.
+    Conformance {
+        /// The client role: the suite's own servers, and the official Python client.
+        #[arg(long)]
+        client: bool,
+        /// Print the comparison as one line of JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Install the pinned MCP servers and clients that the tests talk to, and say where they are.
     Peers,
@@ -44,7 +57,8 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().task {
         Task::Test { runner } => test::run(&runner),
         Task::Ci => checks::run().and_then(|()| test::run(&[])),
-        Task::Bench { names } => bench::run(&names),
+        Task::Bench { names, arguments } => bench::run(&names, &arguments),
+        Task::Conformance { client, json } => conformance::run(client, json),
         Task::Peers => peers::install().map(|folder| println!("{}", folder.display())),
     };
     match outcome {

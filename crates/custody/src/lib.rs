@@ -11,4 +11,5 @@ pub mod drill;
 pub mod gateway;
 pub mod practice;
 pub mod preserve;
+pub mod simulate;
 pub mod trust;

@@ -38,6 +38,10 @@ fn alert() -> Alert {
         leaf: Some(LeafIndex(7)),
         policy: None,
         why: "not permitted".into(),
+        respond_s: None,
+        silence: None,
+        pattern: None,
+        baseline: None,
         by: DecidedBy { engine: "0.1.0".into(), rules: digest, policies: digest, baseline: None },
     };
     let case = Case {

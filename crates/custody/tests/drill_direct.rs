@@ -12,11 +12,16 @@ use custody::{
 use std::{collections::BTreeSet, path::Path};
 
 async fn direct(scenario: &str, seed: u64) -> (Plan, Played, Vec<LoggedCall>, tempfile::TempDir) {
-    let plan = (scenarios::named(scenario).unwrap().plan)(seed);
+    let plan = scenarios::named(scenario).unwrap().plan(seed).unwrap();
     let dir = tempfile::tempdir().unwrap();
-    let args = practice::Args { data: dir.path().join("data"), log: Some(dir.path().join("calls.jsonl")), http: None };
+    let args = practice::Args {
+        data: dir.path().join("data"),
+        log: Some(dir.path().join("calls.jsonl")),
+        http: None,
+        ..practice::Args::default()
+    };
     std::fs::create_dir(&args.data).unwrap();
-    plan.write_corpus(&args.data).unwrap();
+    plan.setting().write_corpus(&args.data).unwrap();
     let listening = practice::listen(practice::open(&args).unwrap(), "127.0.0.1:0".parse().unwrap()).await.unwrap();
     let url = listening.url();
     let played = agent::play(&plan, |_| Endpoint { url: url.clone(), key: None }).await;

@@ -151,6 +151,7 @@ impl Incident {
 
     fn request(&self, name: &str) -> ExportRequest {
         ExportRequest {
+            now: Timestamp::now(),
             out: self.dir.path().join(name),
             by: "dana".into(),
             reason: "court order".into(),
@@ -441,7 +442,14 @@ fn a_full_disk_leaves_no_half_bag() {
         let responder: Identity = fs::read_to_string(home.join("identity")).unwrap().parse().unwrap();
         let reader = Reader::open(&home.join("ledger"), vec![responder]).unwrap();
         let case: Case = serde_json::from_slice(&fs::read(home.join("case")).unwrap()).unwrap();
-        let request = ExportRequest { out: home.join("bag"), by: "dana".into(), reason: "x".into(), sessions: vec![], processes: vec![] };
+        let request = ExportRequest {
+            now: Timestamp::now(),
+            out: home.join("bag"),
+            by: "dana".into(),
+            reason: "x".into(),
+            sessions: vec![],
+            processes: vec![],
+        };
         let Snapshot::Failed { why, .. } = snapshot(&reader, &case, &request, &signer_text()) else { panic!("it was written") };
         assert!(why.starts_with("can not write") && why.contains("File too large"), "{why}");
         return;

@@ -23,8 +23,17 @@ struct Practice {
 
 impl Practice {
     async fn start() -> Practice {
+        Practice::with(practice::Args::default()).await
+    }
+
+    async fn with(args: practice::Args) -> Practice {
         let dir = tempfile::tempdir().unwrap();
-        let args = practice::Args { data: dir.path().join("data"), log: Some(dir.path().join("calls.jsonl")), http: None };
+        let args = practice::Args {
+            data: dir.path().join("data"),
+            log: Some(dir.path().join("calls.jsonl")),
+            changes: Some(dir.path().join("changes.json")),
+            ..args
+        };
         let server = practice::open(&args).unwrap();
         let listening = practice::listen(server, "127.0.0.1:0".parse().unwrap()).await.unwrap();
         Practice { dir, url: listening.url(), _listening: listening }
@@ -128,7 +137,7 @@ async fn the_log_has_every_call_that_arrived_known_or_not() {
 #[tokio::test]
 async fn a_call_that_cannot_be_logged_does_not_run() {
     let dir = tempfile::tempdir().unwrap();
-    let args = practice::Args { data: dir.path().join("data"), log: Some("/dev/full".into()), http: None };
+    let args = practice::Args { data: dir.path().join("data"), log: Some("/dev/full".into()), http: None, ..practice::Args::default() };
     let listening = practice::listen(practice::open(&args).unwrap(), "127.0.0.1:0".parse().unwrap()).await.unwrap();
     let transport = StreamableHttpClientTransport::from_config(StreamableHttpClientTransportConfig::with_uri(listening.url()));
     let client = ClientConfig::default().serve(transport).await.unwrap();
@@ -235,4 +244,47 @@ fn the_program_says_what_it_cannot_do() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let told = run(&["--data", data, "--http", &taken.local_addr().unwrap().to_string()]);
     assert!(told.contains("cannot listen on 127.0.0.1:"), "{told}");
+}
+
+#[tokio::test]
+async fn a_server_of_another_profile_has_other_tools() {
+    let practice = Practice::with(practice::Args { profile: practice::Profile::Desk, ..practice::Args::default() }).await;
+    let client = practice.client(ClientLifecycleMode::Discover { preferred_versions: vec![ProtocolVersion::V_2026_07_28] }).await;
+    let names: Vec<String> = client.list_all_tools().await.unwrap().into_iter().map(|tool| tool.name.into_owned()).collect();
+    assert_eq!(names, ["list_events", "add_event", "create_note", "find_contact", "convert_currency"]);
+    works(&client, "add_event", json!({"title": "Review", "when": "2026-05-04T10:00:00Z"})).await;
+    assert_eq!(works(&client, "list_events", json!({})).await, "2026-05-04T10:00:00Z: Review");
+    assert_eq!(works(&client, "convert_currency", json!({"amount": 100, "from": "EUR", "to": "USD"})).await, "108.00");
+    works(&client, "create_note", json!({"title": "t", "text": "x"})).await;
+    assert!(call(&client, "convert_currency", json!({"amount": 1, "from": "EUR", "to": "XXX"})).await.1);
+
+    let practice = Practice::with(practice::Args { profile: practice::Profile::Crm, ..practice::Args::default() }).await;
+    let client = practice.client(ClientLifecycleMode::Initialize).await;
+    assert_eq!(works(&client, "find_customer", json!({"name": "halden"})).await, "2: Halden Instruments");
+    assert!(works(&client, "get_customer", json!({"id": 2})).await.contains("Halden"));
+    assert_eq!(works(&client, "list_orders", json!({"customer": 2})).await, "no orders");
+    works(&client, "add_note", json!({"customer": 2, "note": "n"})).await;
+    assert!(call(&client, "get_customer", json!({"id": 77})).await.1 && call(&client, "get_customer", json!({"id": "x"})).await.1);
+}
+
+#[tokio::test]
+async fn definitions_change_while_the_server_runs() {
+    let practice = Practice::start().await;
+    let client = practice.client(ClientLifecycleMode::Initialize).await;
+    let before = client.list_all_tools().await.unwrap();
+    let write = |changes: &str| std::fs::write(practice.dir.path().join("changes.json"), changes).unwrap();
+    write(r#"{"instructions": "Other words.", "order": ["recall"], "tools": {"send_mail": {"description": "Different."}}}"#);
+    let after = client.list_all_tools().await.unwrap();
+    assert_eq!((after[0].name.as_ref(), after.len()), ("recall", before.len()));
+    for tool in &after {
+        let old = before.iter().find(|old| old.name == tool.name).unwrap();
+        assert_eq!(tool == old, tool.name != "send_mail", "{}", tool.name);
+    }
+    let again = practice.client(ClientLifecycleMode::Initialize).await;
+    assert_eq!(again.peer_info().unwrap().instructions.as_deref(), Some("Other words."));
+    // What cannot be understood changes nothing.
+    for nonsense in ["{", "[]", r#"{"tool": 1}"#, r#"{"tools": {"send_mail": {"inputSchema": 3}}}"#] {
+        write(nonsense);
+        assert_eq!(client.list_all_tools().await.unwrap(), before, "{nonsense}");
+    }
 }

@@ -1,6 +1,7 @@
 //! Custody's pure core. No runtime, files, sockets, clock or randomness: `now` and ids are inputs.
 #![forbid(unsafe_code)]
 
+pub mod behavior;
 pub mod contain;
 pub mod detect;
 pub mod investigate;

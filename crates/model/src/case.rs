@@ -18,6 +18,31 @@ pub enum Disposition {
     Escalate,
 }
 
+/// What a person says of a finding or a case afterwards (T1). What is false or benign teaches nobody what an attack is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It was what it said.
+    True,
+    /// It saw what was not there.
+    False,
+    /// It saw right, and it was legitimate.
+    Benign,
+}
+
+/// A person's word on a finding or a case.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assessment {
+    /// The answer.
+    pub verdict: Verdict,
+    /// Who said so.
+    pub by: OperatorName,
+    /// When.
+    pub at: Timestamp,
+    /// Why.
+    pub reason: String,
+}
+
 /// A triage decision and the questions that led to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Triage {

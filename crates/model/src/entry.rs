@@ -123,6 +123,17 @@ pub enum Event {
         /// Names added, removed or changed since the listing before; empty when nothing changed.
         changed: Vec<String>,
     },
+    /// It was decided which definitions agents may see (D2). Detail: [`RulingDetail`] (system key, except of resources).
+    ManifestRuled {
+        /// Which server.
+        server: ServerName,
+        /// The listing's method, such as `tools/list`; `initialize` for what a server says of itself.
+        listing: String,
+        /// What was decided.
+        ruling: Ruling,
+        /// Name and RFC 8785 digest of each definition; empty for resources, as in [`Event::ManifestSeen`].
+        definitions: Vec<(String, Digest)>,
+    },
     /// A finding was raised. Detail: [`Finding`].
     FindingRaised {
         /// Its id.
@@ -144,6 +155,40 @@ pub enum Event {
         disposition: Disposition,
         /// The case it belongs to, if any.
         case: Option<CaseId>,
+    },
+    /// A finding went on firing while its window hid it: at powers of ten, and when the window ended.
+    FindingRepeated {
+        /// The finding.
+        finding: FindingId,
+        /// How often so far.
+        repeats: u64,
+    },
+    /// A person said what a finding or a case was (T1). Detail: [`Assessment`].
+    Disposed {
+        /// The finding, or
+        finding: Option<FindingId>,
+        /// the case.
+        case: Option<CaseId>,
+        /// The answer.
+        verdict: Verdict,
+    },
+    /// A person silenced a rule for a while. Detail: [`Suppression`].
+    RuleSuppressed {
+        /// Its id.
+        suppression: SuppressionId,
+        /// The rule.
+        rule: RuleId,
+        /// Until when.
+        until: Timestamp,
+    },
+    /// It is heard again. Detail: JSON with who and why.
+    RuleHeard {
+        /// Which suppression ended.
+        suppression: SuppressionId,
+        /// The rule.
+        rule: RuleId,
+        /// What was hidden in the meantime.
+        hidden: u64,
     },
     /// A case was opened or changed. Detail: [`Case`].
     CaseUpdated {

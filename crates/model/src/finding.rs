@@ -29,6 +29,10 @@ pub enum Family {
     Sequence,
     /// Length of sessions.
     Duration,
+    /// What calls are asked with: destinations, places, ids one after the other.
+    Arguments,
+    /// When: hours and days.
+    Schedule,
     /// What messages say.
     Content,
     /// Other log sources.
@@ -46,6 +50,69 @@ pub struct DecidedBy {
     pub policies: Digest,
     /// SHA-256 of the baseline in force, if one was asked.
     pub baseline: Option<Digest>,
+}
+
+/// Which of the named patterns of misuse a rule looks for (D15).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PatternName {
+    /// Record after record, faster or further than anybody needs.
+    BulkEnumeration,
+    /// Secrets read and sent away.
+    CredentialExfiltration,
+    /// Records changed that nobody asked to be changed.
+    DataModification,
+    /// One tool used to reach what another one guards.
+    LateralToolAbuse,
+}
+
+/// A named pattern of misuse, and how it is usually begun (D15).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pattern {
+    /// Its name.
+    pub name: PatternName,
+    /// The likely entry point, in words.
+    pub entry_point: String,
+}
+
+/// The learned behaviour that a finding was measured against.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BaselineUse {
+    /// Version of the baseline.
+    pub version: String,
+    /// Whose behaviour: a role, a role with a task, everybody.
+    pub profile: String,
+    /// From how many samples it was learned.
+    pub samples: u64,
+}
+
+/// A rule that a person silenced for a while: what it would raise about these is counted, not told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suppression {
+    /// Its id.
+    pub id: SuppressionId,
+    /// The rule.
+    pub rule: RuleId,
+    /// Only of this agent.
+    #[serde(default)]
+    pub principal: Option<PrincipalName>,
+    /// Only on this server.
+    #[serde(default)]
+    pub server: Option<ServerName>,
+    /// Only for this tool.
+    #[serde(default)]
+    pub tool: Option<String>,
+    /// Since when.
+    pub since: Timestamp,
+    /// Until when.
+    pub until: Timestamp,
+    /// Who.
+    pub by: OperatorName,
+    /// Why.
+    pub reason: String,
+    /// Whether findings that contain by themselves are hidden too.
+    #[serde(default)]
+    pub also_p1: bool,
 }
 
 /// A detection finding.
@@ -81,6 +148,18 @@ pub struct Finding {
     pub policy: Option<PolicyId>,
     /// Why, in one plain sentence.
     pub why: String,
+    /// Seconds within which somebody must look at it; 0: at once (D4).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub respond_s: Option<u64>,
+    /// How to silence this rule for this situation, in words, with the exact command or line of the configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silence: Option<String>,
+    /// The named pattern, if the rule looks for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<Pattern>,
+    /// What it was measured against, if anything was learned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<BaselineUse>,
     /// Versions of what decided.
     pub by: DecidedBy,
 }

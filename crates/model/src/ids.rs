@@ -74,6 +74,8 @@ uuid_ids! {
     ActionId = "act", "action";
     /// A data key: what sealed parts are encrypted with. Destroying it erases them.
     KeyId = "key", "key";
+    /// A rule that a person silenced for a while.
+    SuppressionId = "sup", "suppression";
     /// What a denied client reads: points to the denial in the ledger, says nothing else.
     DenialId = "den", "denial";
 }

@@ -10,6 +10,7 @@ mod entry;
 mod evidence;
 mod finding;
 mod ids;
+mod manifest;
 mod message;
 mod session;
 
@@ -20,5 +21,6 @@ pub use entry::*;
 pub use evidence::*;
 pub use finding::*;
 pub use ids::*;
+pub use manifest::*;
 pub use message::*;
 pub use session::*;

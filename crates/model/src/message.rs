@@ -71,6 +71,8 @@ pub enum DenyReason {
     Deadline,
     /// Allowed, but a freeze came before the bytes were handed over.
     Overtaken,
+    /// A listing with definitions that nobody approved, or that cannot be read (D2).
+    Manifest,
 }
 
 /// The closed list of places where forwarded bytes may differ from received ones (promise 6).
@@ -83,8 +85,10 @@ pub enum Splice {
     ProgressToken,
     /// A newline inside a frame became a space, when HTTP is bridged to stdio.
     Newline,
-    /// A result withheld from a frozen agent, replaced by an opaque error.
+    /// A result withheld from a frozen agent, or a listing that must not be seen, replaced by an opaque error.
     Withheld,
+    /// Definitions that nobody approved, cut out of a listing (D2).
+    Sanitised,
 }
 
 /// Neutral facts of one MCP message. Names that are not in a listing or in the protocol stay in the sealed detail.

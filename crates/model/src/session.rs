@@ -116,6 +116,12 @@ pub enum Scope {
     Server(ServerName),
     /// One tool of one server, for everybody.
     Tool(ServerName, ToolName),
+    /// One prompt of one server, for everybody.
+    Prompt(ServerName, String),
+    /// One resource of one server, by its address, for everybody.
+    Resource(ServerName, String),
+    /// One of the four above, for one principal: servers may show each user definitions of their own.
+    For(PrincipalName, Box<Scope>),
 }
 
 impl fmt::Display for Scope {
@@ -127,6 +133,9 @@ impl fmt::Display for Scope {
             Scope::Session(id) => write!(f, "session {id}"),
             Scope::Server(name) => write!(f, "server {name}"),
             Scope::Tool(server, tool) => write!(f, "tool {server}/{tool}"),
+            Scope::Prompt(server, prompt) => write!(f, "prompt {server}/{prompt}"),
+            Scope::Resource(server, address) => write!(f, "resource {address} of {server}"),
+            Scope::For(principal, scope) => write!(f, "{scope} for {principal}"),
         }
     }
 }

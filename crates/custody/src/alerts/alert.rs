@@ -60,6 +60,16 @@ pub struct FindingLine {
     pub requirement: Neutral,
     pub server: Option<Neutral>,
     pub tool: Option<Neutral>,
+    pub pattern: Option<PatternLine>,
+    pub silence: Option<Neutral>,
+}
+
+/// The named pattern of a finding in an alert (D15).
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[allow(missing_docs, reason = "as in custody_model::Pattern")]
+pub struct PatternLine {
+    pub name: Neutral,
+    pub entry_point: Neutral,
 }
 
 /// An action in an alert.
@@ -157,6 +167,11 @@ impl FindingLine {
             requirement: Neutral::name(&finding.requirement),
             server: finding.server.as_ref().map(|s| Neutral::quote(s.as_str(), 80)),
             tool: finding.tool.as_deref().map(|t| Neutral::quote(t, 80)),
+            pattern: finding
+                .pattern
+                .as_ref()
+                .map(|pattern| PatternLine { name: word(&pattern.name), entry_point: Neutral::quote(&pattern.entry_point, 240) }),
+            silence: finding.silence.as_deref().map(|silence| Neutral::quote(silence, 400)),
         }
     }
 }

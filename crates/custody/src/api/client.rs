@@ -94,6 +94,16 @@ impl ApiClient {
     pub async fn undo(&self, request: &UndoRequest) -> Result<Receipt, ClientError> {
         self.ask("undo", Some(request)).await
     }
+    /// `GET manifest`.
+    #[allow(clippy::missing_errors_doc)]
+    pub async fn manifest(&self) -> Result<custody_engine::manifest::View, ClientError> {
+        self.ask("manifest", None::<()>).await
+    }
+    /// `POST manifest`.
+    #[allow(clippy::missing_errors_doc)]
+    pub async fn order_manifest(&self, order: &crate::core::ManifestOrder) -> Result<Vec<custody_engine::manifest::Shown>, ClientError> {
+        self.ask("manifest", Some(order)).await
+    }
     /// `GET held`.
     #[allow(clippy::missing_errors_doc)]
     pub async fn held(&self) -> Result<Vec<crate::core::HeldCall>, ClientError> {
@@ -109,13 +119,54 @@ impl ApiClient {
     pub async fn export(&self, request: &ExportRequest) -> Result<Exported, ClientError> {
         self.ask("evidence/export", Some(request)).await
     }
+    /// `POST clock`, with a daemon whose clock is virtual.
+    #[allow(clippy::missing_errors_doc)]
+    pub async fn advance_clock(&self, ms: u64) -> Result<crate::core::ClockReading, ClientError> {
+        self.ask("clock", Some(super::ClockRequest { advance_ms: ms })).await
+    }
     /// `POST acts`.
     #[allow(clippy::missing_errors_doc)]
     pub async fn acted(&self, request: &ActRequest) -> Result<(), ClientError> {
         self.ask("acts", Some(request)).await.map(|_: serde_json::Value| ())
     }
 
-    async fn ask<T: DeserializeOwned>(&self, path: &str, body: Option<impl Serialize>) -> Result<T, ClientError> {
+    /// `POST learn`.
+    #[allow(clippy::missing_errors_doc)]
+    pub async fn learn(&self, request: &crate::core::LearnRequest) -> Result<crate::core::Learned, ClientError> {
+        self.ask("learn", Some(request)).await
+    }
+    /// `GET baseline`.
+    #[allow(clippy::missing_errors_doc)]
+    pub async fn baseline(&self) -> Result<Option<crate::core::Learned>, ClientError> {
+        self.ask("baseline", None::<()>).await
+    }
+    /// `POST baseline`.
+    #[allow(clippy::missing_errors_doc)]
+    pub async fn set_baseline(&self, request: &crate::core::BaselineRequest) -> Result<Option<crate::core::Learned>, ClientError> {
+        self.ask("baseline", Some(request)).await
+    }
+    /// `GET rules`.
+    #[allow(clippy::missing_errors_doc)]
+    pub async fn rules(&self) -> Result<crate::core::RulesView, ClientError> {
+        self.ask("rules", None::<()>).await
+    }
+    /// `POST rules/reload`.
+    #[allow(clippy::missing_errors_doc)]
+    pub async fn reload_rules(&self) -> Result<crate::core::Reloaded, ClientError> {
+        self.ask("rules/reload", Some(serde_json::json!({}))).await
+    }
+    /// `POST rules/suppress`.
+    #[allow(clippy::missing_errors_doc)]
+    pub async fn suppress_rule(&self, request: &crate::core::SuppressRequest) -> Result<custody_model::Suppression, ClientError> {
+        self.ask("rules/suppress", Some(request)).await
+    }
+    /// `POST rules/unsuppress`.
+    #[allow(clippy::missing_errors_doc)]
+    pub async fn unsuppress_rule(&self, request: &super::UnsuppressRequest) -> Result<Vec<custody_engine::detect::Silenced>, ClientError> {
+        self.ask("rules/unsuppress", Some(request)).await
+    }
+
+    pub(super) async fn ask<T: DeserializeOwned>(&self, path: &str, body: Option<impl Serialize>) -> Result<T, ClientError> {
         let address = self.address;
         let unreachable = |why: String| ClientError::Unreachable { address, why };
         let strange = |why: String| ClientError::Strange { address, why };
@@ -153,7 +204,7 @@ impl ApiClient {
 }
 
 /// Ids are letters, digits and `_`; anything else would be another path.
-fn plain(id: &str) -> Result<&str, ApiError> {
+pub(super) fn plain(id: &str) -> Result<&str, ApiError> {
     if !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
         return Ok(id);
     }

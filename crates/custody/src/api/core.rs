@@ -1,11 +1,17 @@
 //! The daemon's core behind the operators' listener.
 
-use super::{ApiError, CaseRow, ContainOptions, ContainTarget, Exported, IncidentView, Service, SessionRow, SessionView, Status, queries};
-use crate::core::{Core, CoreError};
-use custody_model::{ActionId, CaseId, Event, OperatorName, Receipt, SessionId};
+use super::{
+    ApiError, CaseRow, ContainOptions, ContainTarget, Exported, FindingRow, IncidentView, Service, SessionRow, SessionView, Status, queries,
+};
+use crate::core::{Core, CoreError, ManifestOrder, Reloaded, RulesView, SuppressRequest};
+use custody_engine::detect::{Heard, Silenced};
+use custody_engine::manifest::{Shown, View};
+use custody_model::{ActionId, CaseId, Event, FindingId, OperatorName, Receipt, SessionId, Suppression, Verdict};
 use custody_store::ledger::Draft;
-use jiff::Timestamp;
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+
+/// In milliseconds.
+const A_SECOND: u64 = 1000;
 
 impl Service for Core {
     async fn status(self: Arc<Self>) -> Result<Status, ApiError> {
@@ -61,6 +67,19 @@ impl Service for Core {
         whole(async move { Core::undo(&self, &by, action, &reason).await }).await
     }
 
+    async fn manifest(self: Arc<Self>) -> Result<View, ApiError> {
+        Ok(Core::manifest(&self))
+    }
+
+    async fn order_manifest(self: Arc<Self>, by: OperatorName, order: ManifestOrder) -> Result<Vec<Shown>, ApiError> {
+        whole(async move {
+            let done = Core::order_manifest(&self, &by, &order)?;
+            self.settled().await;
+            Ok(done)
+        })
+        .await
+    }
+
     fn held(&self) -> Vec<crate::core::HeldCall> {
         Core::held(self)
     }
@@ -82,11 +101,85 @@ impl Service for Core {
 
     async fn acted(self: Arc<Self>, by: OperatorName, verb: String, detail: serde_json::Value) -> Result<(), ApiError> {
         let detail = serde_json::json!({ "by": by, "detail": detail });
-        let draft = Draft { at: Timestamp::now(), session: None, event: Event::OperatorActed { verb }, detail: Some(detail), body: None };
+        let draft = Draft { at: self.now(), session: None, event: Event::OperatorActed { verb }, detail: Some(detail), body: None };
         let ledger = self.ledger().clone();
         let recorded = tokio::task::spawn_blocking(move || ledger.record(draft)).await;
         recorded.map_err(|error| ApiError::Failed { message: error.to_string(), help: None })??;
         Ok(())
+    }
+
+    async fn learn(self: Arc<Self>, by: OperatorName, request: crate::core::LearnRequest) -> Result<crate::core::Learned, ApiError> {
+        whole(async move { Core::learn(&self, &by, request).await }).await
+    }
+
+    fn baseline(&self) -> Option<crate::core::Learned> {
+        Core::baseline(self)
+    }
+
+    async fn set_baseline(
+        self: Arc<Self>,
+        by: OperatorName,
+        request: crate::core::BaselineRequest,
+    ) -> Result<Option<crate::core::Learned>, ApiError> {
+        let set = tokio::task::spawn_blocking(move || Core::set_baseline(&self, &by, request)).await;
+        Ok(set.map_err(|error| ApiError::Failed { message: error.to_string(), help: None })??)
+    }
+
+    async fn advance_clock(self: Arc<Self>, by: OperatorName, ms: u64) -> Result<crate::core::ClockReading, ApiError> {
+        // In a second that passes by itself, what was found would be worked through; so it is before one is skipped.
+        if ms >= A_SECOND {
+            self.quiet().await;
+        }
+        Ok(Core::advance_clock(&self, &by, ms)?)
+    }
+
+    fn rules(&self) -> RulesView {
+        self.rules_view()
+    }
+
+    async fn reload_rules(self: Arc<Self>, by: OperatorName) -> Result<Reloaded, ApiError> {
+        blocking(move || Core::reload_rules(&self, &by)).await
+    }
+
+    async fn suppress_rule(self: Arc<Self>, by: OperatorName, request: SuppressRequest) -> Result<Suppression, ApiError> {
+        blocking(move || Core::suppress_rule(&self, &by, request)).await
+    }
+
+    async fn unsuppress_rule(self: Arc<Self>, by: OperatorName, which: Heard, reason: String) -> Result<Vec<Silenced>, ApiError> {
+        blocking(move || Core::unsuppress_rule(&self, &by, &which, &reason)).await
+    }
+
+    async fn findings(self: Arc<Self>, open: bool) -> Result<Vec<FindingRow>, ApiError> {
+        self.settled().await;
+        super::findings::read(self.projection(), open).await
+    }
+
+    async fn finding(self: Arc<Self>, id: FindingId) -> Result<FindingRow, ApiError> {
+        self.settled().await;
+        self.projection().finding(id).await?.ok_or_else(|| ApiError::NotFound { what: "finding".into(), id: id.to_string() })
+    }
+
+    async fn findings_like(self: Arc<Self>, prefix: String) -> Result<Vec<FindingId>, ApiError> {
+        self.settled().await;
+        Ok(self.projection().findings_like(&prefix).await?)
+    }
+
+    async fn dispose_finding(
+        self: Arc<Self>,
+        by: OperatorName,
+        id: FindingId,
+        verdict: Verdict,
+        reason: String,
+    ) -> Result<FindingRow, ApiError> {
+        whole(async move { Core::dispose_finding(&self, &by, id, verdict, &reason).await }).await
+    }
+
+    async fn dispose_case(self: Arc<Self>, by: OperatorName, id: CaseId, verdict: Verdict, reason: String) -> Result<CaseRow, ApiError> {
+        whole(async move { Core::dispose_case(&self, &by, id, verdict, &reason).await }).await
+    }
+
+    async fn close_case(self: Arc<Self>, by: OperatorName, id: CaseId, reason: String) -> Result<CaseRow, ApiError> {
+        whole(async move { Core::close_case(&self, &by, id, &reason).await }).await
     }
 
     fn refused(&self, from: SocketAddr) {
@@ -103,19 +196,31 @@ async fn whole<T: Send + 'static>(work: impl Future<Output = Result<T, CoreError
     }
 }
 
+/// What reads files or writes entries, and ends even when the operator hangs up.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, CoreError> + Send + 'static) -> Result<T, ApiError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => Ok(done?),
+        Err(error) => Err(ApiError::Failed { message: error.to_string(), help: None }),
+    }
+}
+
 impl From<CoreError> for ApiError {
     fn from(error: CoreError) -> ApiError {
         let help = miette::Diagnostic::help(&error).map(|help| help.to_string());
         match error {
             CoreError::Unknown { what, id } => ApiError::NotFound { what: what.into(), id },
             CoreError::Ledger(error) => error.into(),
-            CoreError::NotUndoable { .. } | CoreError::NotPreserved { .. } => ApiError::Refused { message: error.to_string(), help },
+            CoreError::NotUndoable { .. }
+            | CoreError::NotSilenced { .. }
+            | CoreError::Loading { .. }
+            | CoreError::Manifest { .. }
+            | CoreError::NotPreserved { .. } => ApiError::Refused { message: error.to_string(), help },
             other => ApiError::Failed { message: with_causes(&other), help },
         }
     }
 }
 
-fn with_causes(error: &dyn std::error::Error) -> String {
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(deeper) = cause {

@@ -1,29 +1,35 @@
 //! The operators' listener, and the client of it.
 //!
-//! `GET /api/v1/status`, `/sessions`, `/sessions/{id}`, `/incidents`, `/incidents/{id}`; `POST /api/v1/contain`, `/undo`,
-//! `/evidence/export`, `/acts`. JSON in and out, bearer operator token, loopback names only. Errors have one shape:
+//! `GET` and `POST /api/v1/manifest`; `GET /api/v1/status`, `/sessions`, `/sessions/{id}`, `/incidents`, `/incidents/{id}`; `POST /api/v1/contain`, `/undo`,
+//! `/evidence/export`, `/acts`; `GET /api/v1/rules`; `POST /api/v1/rules/reload`, `/rules/suppress`, `/rules/unsuppress`. JSON in and out, bearer operator token, loopback names only. Errors have one shape:
 //! `{"error": {"code", "message", "help"}}`.
 
 mod client;
 mod core;
 mod daemon;
 mod error;
+mod findings;
 mod guard;
 mod offline;
 mod queries;
 mod router;
 mod rows;
+mod rules;
 mod serve;
 mod service;
 mod view;
 
 pub use client::{ApiClient, ClientError};
+pub(crate) use core::with_causes;
 pub use daemon::DaemonFile;
 pub use error::{ApiError, ErrorBody};
+pub(crate) use findings::resolve as resolve_finding;
+pub use findings::{CloseRequest, DisposeRequest};
 pub use offline::Offline;
-pub use router::{ActRequest, AnswerRequest, ContainRequest, ExportRequest, MAX_BODY, UndoRequest, router};
+pub use router::{ActRequest, AnswerRequest, ClockRequest, ContainRequest, ExportRequest, MAX_BODY, UndoRequest, router};
 pub(crate) use router::{resolve_action, resolve_case, resolve_session};
 pub use rows::*;
+pub use rules::UnsuppressRequest;
 pub use serve::{Listening, serve};
 pub use service::Service;
 pub use view::{Exported, IncidentView, SessionView};

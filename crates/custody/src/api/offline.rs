@@ -1,11 +1,12 @@
 //! Reading a home while no daemon runs. Nothing is appended to the ledger; the projection catches up with it.
 
-use super::{ApiError, CaseRow, IncidentView, SessionRow, SessionView, Status, queries};
+use super::{ApiError, CaseRow, FindingRow, IncidentView, SessionRow, SessionView, Status, queries};
 use crate::{
     config::{Config, Upstream},
     trust::{Clients, Home, Standing},
 };
-use custody_model::{CaseId, CaseState, LeafIndex, ServerName, SessionId};
+use custody_engine::detect::Silenced;
+use custody_model::{CaseId, CaseState, FindingId, LeafIndex, ServerName, SessionId};
 use custody_store::{
     ledger::{LedgerError, Reader},
     projection::Projection,
@@ -74,6 +75,7 @@ impl Offline {
         let cases = self.projection.cases().await?;
         Ok(Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            virtual_clock: None,
             at: Timestamp::now(),
             standing: Standing::assess(&self.home, self.config.grade),
             servers: servers.collect(),
@@ -82,6 +84,22 @@ impl Offline {
             frozen: freezes.into_iter().flat_map(|row| row.scopes.into_iter().map(move |scope| (scope, row.action))).collect(),
             live: 0,
             open_cases: cases.iter().filter(|row| row.case.state != CaseState::Closed).count(),
+            rules: None,
+        })
+    }
+
+    /// As [`super::Service::rules`]: what the files say now.
+    #[allow(clippy::missing_errors_doc)]
+    pub async fn rules(&self) -> Result<crate::core::RulesView, ApiError> {
+        let (rules, _) = crate::core::load_rules(&self.config.rules, self.config.text.expose())?;
+        let silenced = self.projection.suppressions(Timestamp::now()).await?;
+        Ok(crate::core::RulesView {
+            digest: rules.digest(),
+            since: None,
+            dir: self.config.rules.dir.clone(),
+            rules: crate::core::rule_rows(&rules),
+            silenced: silenced.into_iter().map(|suppression| Silenced { suppression, hidden: 0 }).collect(),
+            fault: None,
         })
     }
 
@@ -97,6 +115,27 @@ impl Offline {
         let prefix = super::router::prefix("session", id, SessionId::PREFIX)?;
         let id = super::router::only("session", id, self.projection.sessions_like(&prefix).await?)?;
         queries::session(&self.projection, id).await
+    }
+
+    /// As [`super::Service::findings`].
+    #[allow(clippy::missing_errors_doc)]
+    pub async fn findings(&self, open: bool) -> Result<Vec<FindingRow>, ApiError> {
+        super::findings::read(&self.projection, open).await
+    }
+
+    /// As [`super::Service::finding`]; a unique prefix is enough.
+    #[allow(clippy::missing_errors_doc)]
+    pub async fn finding(&self, id: &str) -> Result<FindingRow, ApiError> {
+        let prefix = super::router::prefix("finding", id, FindingId::PREFIX)?;
+        let id = super::router::only("finding", id, self.projection.findings_like(&prefix).await?)?;
+        self.projection.finding(id).await?.ok_or_else(|| ApiError::NotFound { what: "finding".into(), id: id.to_string() })
+    }
+
+    /// As [`super::Service::manifest`].
+    #[allow(clippy::missing_errors_doc)]
+    pub async fn manifest(&self) -> Result<custody_engine::manifest::View, ApiError> {
+        let pins = crate::core::pins_of(&self.projection.rulings().await?);
+        Ok(pins.view(Timestamp::now()))
     }
 
     /// As [`super::Service::incidents`].

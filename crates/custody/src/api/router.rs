@@ -16,6 +16,8 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 /// No request body is larger.
 pub const MAX_BODY: usize = 64 << 10;
+/// But a baseline may be.
+pub const MAX_BASELINE: usize = 64 << 20;
 /// No answer takes longer; an export of a large case is the longest.
 const TIME_OUT: Duration = Duration::from_secs(600);
 /// Reasons are sentences.
@@ -79,6 +81,14 @@ pub struct ActRequest {
     pub detail: serde_json::Value,
 }
 
+/// `POST /api/v1/clock`: only with `custody up --virtual-clock`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClockRequest {
+    /// By how much.
+    pub advance_ms: u64,
+}
+
 /// The operators' API over a service. Every route is guarded, also those that do not exist.
 pub fn router<S: Service>(service: Arc<S>, operators: Operators, names: Names) -> Router {
     let guard = Arc::new(Guard::new(service.clone(), operators, names));
@@ -94,9 +104,15 @@ pub fn router<S: Service>(service: Arc<S>, operators: Operators, names: Names) -
         .route("/api/v1/incidents/{id}", get(incident::<S>))
         .route("/api/v1/contain", post(contain::<S>))
         .route("/api/v1/undo", post(undo::<S>))
+        .route("/api/v1/manifest", get(manifest::<S>).post(order_manifest::<S>))
         .route("/api/v1/held", get(held::<S>).post(answer_held::<S>))
         .route("/api/v1/evidence/export", post(export::<S>))
         .route("/api/v1/acts", post(acts::<S>))
+        .route("/api/v1/learn", post(learn::<S>))
+        .route("/api/v1/baseline", get(baseline::<S>).post(set_baseline::<S>).layer(DefaultBodyLimit::max(MAX_BASELINE)))
+        .route("/api/v1/clock", post(clock::<S>))
+        .merge(super::rules::routes())
+        .merge(super::findings::routes())
         .fallback(|| async { ApiError::NotFound { what: "resource".into(), id: "at this path".into() } })
         .method_not_allowed_fallback(|| async { ApiError::BadRequest("this path has another method".into()) })
         .layer(DefaultBodyLimit::max(MAX_BODY))
@@ -118,7 +134,7 @@ async fn admit<S: Service>(guard: &Guard<S>, mut request: Request, next: Next) -
     }
 }
 
-type Answer<T> = Result<Json<T>, ApiError>;
+pub(super) type Answer<T> = Result<Json<T>, ApiError>;
 
 async fn status<S: Service>(State(service): State<Arc<S>>) -> Answer<super::Status> {
     service.status().await.map(Json)
@@ -163,6 +179,20 @@ async fn undo<S: Service>(
     service.undo(by, action, request.reason).await.map(Json)
 }
 
+async fn manifest<S: Service>(State(service): State<Arc<S>>) -> Answer<custody_engine::manifest::View> {
+    service.manifest().await.map(Json)
+}
+
+async fn order_manifest<S: Service>(
+    State(service): State<Arc<S>>,
+    Extension(by): Extension<OperatorName>,
+    body: Result<Bytes, BytesRejection>,
+) -> Answer<Vec<custody_engine::manifest::Shown>> {
+    let order: crate::core::ManifestOrder = parse(body)?;
+    check_reason(&order.reason)?;
+    service.order_manifest(by, order).await.map(Json)
+}
+
 async fn held<S: Service>(State(service): State<Arc<S>>) -> Answer<Vec<crate::core::HeldCall>> {
     Ok(Json(service.held()))
 }
@@ -204,8 +234,43 @@ async fn acts<S: Service>(
     Ok(Json(serde_json::json!({ "recorded": true })))
 }
 
-fn parse<T: DeserializeOwned>(body: Result<Bytes, BytesRejection>) -> Result<T, ApiError> {
-    let body = body.map_err(|_| ApiError::BadRequest(format!("the body broke off or is larger than {MAX_BODY} bytes")))?;
+async fn learn<S: Service>(
+    State(service): State<Arc<S>>,
+    Extension(by): Extension<OperatorName>,
+    body: Result<Bytes, BytesRejection>,
+) -> Answer<crate::core::Learned> {
+    let request: crate::core::LearnRequest = parse(body)?;
+    if request.half_life_days.is_some_and(|days| !days.is_finite() || days < 0.01) {
+        return Err(ApiError::BadRequest("`half_life_days` is a number of days above 0.01".into()));
+    }
+    service.learn(by, request).await.map(Json)
+}
+
+async fn baseline<S: Service>(State(service): State<Arc<S>>) -> Answer<Option<crate::core::Learned>> {
+    Ok(Json(service.baseline()))
+}
+
+async fn set_baseline<S: Service>(
+    State(service): State<Arc<S>>,
+    Extension(by): Extension<OperatorName>,
+    body: Result<Bytes, BytesRejection>,
+) -> Answer<Option<crate::core::Learned>> {
+    let request: crate::core::BaselineRequest = parse(body)?;
+    check_reason(&request.reason)?;
+    service.set_baseline(by, request).await.map(Json)
+}
+
+async fn clock<S: Service>(
+    State(service): State<Arc<S>>,
+    Extension(by): Extension<OperatorName>,
+    body: Result<Bytes, BytesRejection>,
+) -> Answer<crate::core::ClockReading> {
+    let request: ClockRequest = parse(body)?;
+    service.advance_clock(by, request.advance_ms).await.map(Json)
+}
+
+pub(super) fn parse<T: DeserializeOwned>(body: Result<Bytes, BytesRejection>) -> Result<T, ApiError> {
+    let body = body.map_err(|_| ApiError::BadRequest("the body broke off or is larger than this path takes".to_owned()))?;
     serde_json::from_slice(&body).map_err(|error| ApiError::BadRequest(format!("the body is not what this path takes: {error}")))
 }
 

@@ -1,7 +1,14 @@
 //! What the listener and the offline commands ask of the daemon's core.
 
-use super::{ApiError, ContainOptions, ContainTarget, Exported, IncidentView, SessionRow, SessionView, Status, rows::CaseRow};
-use custody_model::{ActionId, CaseId, OperatorName, Receipt, SessionId};
+use super::{
+    ApiError, ContainOptions, ContainTarget, Exported, IncidentView, SessionRow, SessionView, Status,
+    rows::{CaseRow, FindingRow},
+};
+use crate::core::ManifestOrder;
+use crate::core::{Reloaded, RulesView, SuppressRequest};
+use custody_engine::detect::{Heard, Silenced};
+use custody_engine::manifest::{Shown, View};
+use custody_model::{ActionId, CaseId, FindingId, OperatorName, Receipt, SessionId, Suppression, Verdict};
 use std::{future::Future, net::SocketAddr, path::PathBuf, sync::Arc};
 
 /// The operators' side of a daemon. `by` is always an authenticated operator.
@@ -32,6 +39,11 @@ pub trait Service: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<Receipt>, ApiError>> + Send;
     /// Undoes an action, where the world allows it (C10).
     fn undo(self: Arc<Self>, by: OperatorName, action: ActionId, reason: String) -> impl Future<Output = Result<Receipt, ApiError>> + Send;
+    /// Definitions of all servers: pinned, waiting, announced (D2).
+    fn manifest(self: Arc<Self>) -> impl Future<Output = Result<View, ApiError>> + Send;
+    /// Approves, rejects or announces changes of definitions.
+    fn order_manifest(self: Arc<Self>, by: OperatorName, order: ManifestOrder)
+    -> impl Future<Output = Result<Vec<Shown>, ApiError>> + Send;
     /// Calls that wait for a person.
     fn held(&self) -> Vec<crate::core::HeldCall>;
     /// Allows or denies one of them.
@@ -57,6 +69,67 @@ pub trait Service: Send + Sync + 'static {
         verb: String,
         detail: serde_json::Value,
     ) -> impl Future<Output = Result<(), ApiError>> + Send;
+    /// Learns what roles usually do (D17).
+    fn learn(
+        self: Arc<Self>,
+        by: OperatorName,
+        request: crate::core::LearnRequest,
+    ) -> impl Future<Output = Result<crate::core::Learned, ApiError>> + Send;
+    /// The baseline in force.
+    fn baseline(&self) -> Option<crate::core::Learned>;
+    /// Puts a baseline in force, or none.
+    fn set_baseline(
+        self: Arc<Self>,
+        by: OperatorName,
+        request: crate::core::BaselineRequest,
+    ) -> impl Future<Output = Result<Option<crate::core::Learned>, ApiError>> + Send;
+    /// Advances the daemon's virtual clock; there is none unless it was started with one.
+    fn advance_clock(
+        self: Arc<Self>,
+        by: OperatorName,
+        ms: u64,
+    ) -> impl Future<Output = Result<crate::core::ClockReading, ApiError>> + Send;
+    /// Rules in force, and what is silenced.
+    fn rules(&self) -> RulesView;
+    /// Puts the rules of custody.toml and its directory in force, whole or not at all.
+    fn reload_rules(self: Arc<Self>, by: OperatorName) -> impl Future<Output = Result<Reloaded, ApiError>> + Send;
+    /// Silences a rule for a while.
+    fn suppress_rule(
+        self: Arc<Self>,
+        by: OperatorName,
+        request: SuppressRequest,
+    ) -> impl Future<Output = Result<Suppression, ApiError>> + Send;
+    /// Ends suppressions.
+    fn unsuppress_rule(
+        self: Arc<Self>,
+        by: OperatorName,
+        which: Heard,
+        reason: String,
+    ) -> impl Future<Output = Result<Vec<Silenced>, ApiError>> + Send;
+    /// Findings, newest first; `open`: only those that a person should look at.
+    fn findings(self: Arc<Self>, open: bool) -> impl Future<Output = Result<Vec<FindingRow>, ApiError>> + Send;
+    /// One finding.
+    fn finding(self: Arc<Self>, id: FindingId) -> impl Future<Output = Result<FindingRow, ApiError>> + Send;
+    /// Some of the findings whose ids begin so.
+    fn findings_like(self: Arc<Self>, prefix: String) -> impl Future<Output = Result<Vec<FindingId>, ApiError>> + Send;
+    /// Says what a finding was.
+    fn dispose_finding(
+        self: Arc<Self>,
+        by: OperatorName,
+        id: FindingId,
+        verdict: Verdict,
+        reason: String,
+    ) -> impl Future<Output = Result<FindingRow, ApiError>> + Send;
+    /// Says what a case was.
+    fn dispose_case(
+        self: Arc<Self>,
+        by: OperatorName,
+        id: CaseId,
+        verdict: Verdict,
+        reason: String,
+    ) -> impl Future<Output = Result<CaseRow, ApiError>> + Send;
+    /// Closes a case.
+    fn close_case(self: Arc<Self>, by: OperatorName, id: CaseId, reason: String) -> impl Future<Output = Result<CaseRow, ApiError>> + Send;
     /// Counts a request that was refused.
     fn refused(&self, from: SocketAddr);
 }

@@ -60,10 +60,34 @@ pub(super) enum Command {
     Contain(ContainArgs),
     /// Undo an action
     Undo(UndoArgs),
+    /// What servers say of their tools: pinned, changed, approved
+    Manifest {
+        #[command(subcommand)]
+        command: ManifestCommand,
+    },
     /// Calls that wait for a person (`hold` of a role)
     Held {
         #[command(subcommand)]
         command: HeldCommand,
+    },
+    /// Learn from the record what each role usually does, and write it down for review
+    Learn(LearnArgs),
+    /// The learned baseline in force
+    Baseline {
+        #[command(subcommand)]
+        command: BaselineCommand,
+    },
+    /// List findings, newest first
+    Findings(FindingsArgs),
+    /// One finding
+    Finding {
+        #[command(subcommand)]
+        command: FindingCommand,
+    },
+    /// Detection rules: list, test, reload, silence for a while
+    Rules {
+        #[command(subcommand)]
+        command: RulesCommand,
     },
     /// Evidence of an incident
     Evidence {
@@ -74,6 +98,8 @@ pub(super) enum Command {
     Verify(VerifyArgs),
     /// Live a real incident through, on real traffic, in a home of its own
     Drill(crate::drill::Args),
+    /// Simulate a company's traffic with attacks in it, and see what is found, missed and false
+    Simulate(SimulateArgs),
     /// Run the practice MCP server
     PracticeServer(crate::practice::Args),
     /// Print a completion script for a shell
@@ -110,6 +136,57 @@ pub(super) struct UpArgs {
     /// Listen for operators here instead of where custody.toml says
     #[arg(long, value_name = "ADDRESS")]
     pub operators: Option<SocketAddr>,
+    /// For drills: a clock that starts now, or at START, and that an operator advances over the API
+    #[arg(long, hide = true, value_name = "START", num_args = 0..=1, default_missing_value = "now")]
+    pub virtual_clock: Option<Start>,
+}
+
+/// When a virtual clock starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Start {
+    /// With the daemon.
+    Now,
+    /// At this instant.
+    At(jiff::Timestamp),
+}
+
+impl std::str::FromStr for Start {
+    type Err = jiff::Error;
+
+    fn from_str(text: &str) -> Result<Start, jiff::Error> {
+        if text == "now" { Ok(Start::Now) } else { text.parse().map(Start::At) }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SimulateArgs {
+    /// Roles at work, each with one to six agents
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=500))]
+    pub roles: u16,
+    /// Days that are judged
+    #[arg(long, value_name = "D", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=90))]
+    pub days: u32,
+    /// Days before them that are learned from
+    #[arg(long, value_name = "D", default_value_t = 14, value_parser = clap::value_parser!(u32).range(1..=90))]
+    pub learn_days: u32,
+    /// Attacks to mix in, as TOML or JSON (docs/simulate.md)
+    #[arg(long, value_name = "FILE")]
+    pub attacks: Option<PathBuf>,
+    /// Decides everything that varies; the same seed gives the same report
+    #[arg(long, value_name = "S", default_value_t = 2356)]
+    pub seed: u64,
+    /// Fail (exit code 1) when fewer attacks are found
+    #[arg(long, value_name = "N")]
+    pub require_found: Option<usize>,
+    /// Fail (exit code 1) when there are more false cases
+    #[arg(long, value_name = "M")]
+    pub max_false: Option<usize>,
+    /// Print an attack file with forty attacks, and do nothing else
+    #[arg(long)]
+    pub example_attacks: bool,
+    /// Print the roles, tasks, principals and tools that an attack file may name, and do nothing else
+    #[arg(long)]
+    pub show_company: bool,
 }
 
 #[derive(Debug, Args)]
@@ -167,6 +244,16 @@ pub(super) enum IncidentCommand {
         /// Its id, or a unique prefix
         id: String,
     },
+    /// Say what it was; one that is false or benign is closed, and its sessions teach again what is normal
+    Dispose(DisposeArgs),
+    /// Close it. What is frozen stays frozen until it is undone
+    Close {
+        /// Its id, or a unique prefix
+        id: String,
+        /// Why; it stands in the record
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -223,11 +310,111 @@ pub(super) enum ContainTargetArgs {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct LearnArgs {
+    /// Only what happened since: a time span such as 24h or 7d, or an instant [default: all that is remembered]
+    #[arg(long, value_name = "WHEN")]
+    pub since: Option<String>,
+    /// After so many days a session weighs half; after six times that it is forgotten
+    #[arg(long, value_name = "DAYS", default_value_t = 14.0)]
+    pub half_life_days: f64,
+    /// The file to write [default: below `learned` of the home]
+    #[arg(long, short = 'o', value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Put it in force at once
+    #[arg(long)]
+    pub apply: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum BaselineCommand {
+    /// What is in force: profiles with their samples and usual values
+    Show,
+    /// Write it to a file, as `learn` does
+    Export {
+        /// The file to write
+        file: PathBuf,
+    },
+    /// Put the baseline of a file in force
+    Import {
+        /// A file of `learn` or `export`
+        file: PathBuf,
+        /// Join it with the one in force, instead of replacing it
+        #[arg(long)]
+        merge: bool,
+        /// Why; it stands in the record
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+    /// Have none in force: no rule compares with what is usual
+    Clear {
+        /// Why; it stands in the record
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+}
+
+#[derive(Debug, Args)]
 pub(super) struct UndoArgs {
     /// The action's id, or a unique prefix
     pub action: String,
     /// Why; it stands in the record
     #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ManifestCommand {
+    /// List definitions and how they stand; what waits for a person first
+    List {
+        /// Only of this server
+        server: Option<String>,
+    },
+    /// The pinned definitions, and those that wait
+    Show {
+        /// The server
+        server: String,
+        /// Only this tool, prompt or resource; `instructions` or `serverInfo` for the server itself
+        name: Option<String>,
+    },
+    /// Pinned against seen
+    Diff {
+        /// The server
+        server: String,
+        /// Only this definition
+        name: Option<String>,
+    },
+    /// Approve what waits: it is pinned, and its quarantine lifted
+    Approve(ApproveArgs),
+    /// Keep the pinned definitions; the quarantine ends when the server lists them again
+    #[command(alias = "rollback")]
+    Reject {
+        /// The server
+        server: String,
+        /// Only this definition
+        name: Option<String>,
+        /// Why; it stands in the record
+        #[arg(long, value_name = "TEXT", default_value = "the pinned definition stays")]
+        reason: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ApproveArgs {
+    /// The server
+    pub server: String,
+    /// Only this definition
+    pub name: Option<String>,
+    /// The change record
+    #[arg(long, value_name = "REF")]
+    pub change: String,
+    /// Announce changes before they come: within the time of --expires they are approved already
+    #[arg(long)]
+    pub ahead: bool,
+    /// How long the announcement lasts, such as 30m, 4h or 2d
+    #[arg(long, value_name = "TIME", requires = "ahead", default_value = "4h")]
+    pub expires: String,
+    /// Why; it stands in the record
+    #[arg(long, value_name = "TEXT", default_value = "approved by change record")]
     pub reason: String,
 }
 
@@ -251,6 +438,94 @@ pub(super) enum HeldCommand {
         #[arg(long, value_name = "TEXT")]
         reason: String,
     },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct FindingsArgs {
+    /// Only those that nobody assessed, of no incident or of one that is not closed
+    #[arg(long)]
+    pub open: bool,
+    /// At most so many
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 50)]
+    pub limit: usize,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum FindingCommand {
+    /// Why it was raised, against what, how it was triaged, and how to silence its rule
+    Show {
+        /// Its id, or a unique prefix
+        id: String,
+    },
+    /// Say what it was
+    Dispose(DisposeArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DisposeArgs {
+    /// Its id, or a unique prefix
+    pub id: String,
+    /// true: it was what it said; false: it saw what was not there; benign: it saw right, and it was legitimate
+    pub verdict: VerdictArg,
+    /// Why; it stands in the record
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+}
+
+/// What a person says of a finding or an incident.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+#[allow(clippy::enum_variant_names)]
+pub(super) enum VerdictArg {
+    True,
+    False,
+    Benign,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum RulesCommand {
+    /// Rules in force, their modes, and what is silenced
+    List,
+    /// Run every rule's own cases, with no daemon
+    Test {
+        /// Directory of rule files, beside the shipped rules [default: the one of custody.toml]
+        dir: Option<PathBuf>,
+    },
+    /// Put what custody.toml and its directory of rules say in force, whole or not at all
+    Reload,
+    /// Silence a rule for a while: what it would raise is counted, not told
+    Suppress(SuppressArgs),
+    /// Hear a silenced rule again
+    Unsuppress {
+        /// The rule, or the suppression's id
+        which: String,
+        /// Why; it stands in the record
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SuppressArgs {
+    /// The rule
+    pub rule: String,
+    /// Only of this agent
+    #[arg(long, value_name = "NAME")]
+    pub principal: Option<String>,
+    /// Only on this server
+    #[arg(long, value_name = "NAME")]
+    pub server: Option<String>,
+    /// Only for this tool
+    #[arg(long, value_name = "NAME")]
+    pub tool: Option<String>,
+    /// How long: 30m, 24h, 7d
+    #[arg(long = "for", value_name = "SPAN")]
+    pub span: String,
+    /// Why; it stands in the record
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+    /// Also a rule whose findings contain an agent at once
+    #[arg(long)]
+    pub also_p1: bool,
 }
 
 #[derive(Debug, Subcommand)]

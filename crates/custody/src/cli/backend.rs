@@ -4,12 +4,14 @@ use super::{Failure, code, commands::Place};
 use crate::{
     api::{
         ActRequest, ApiClient, CaseRow, ContainRequest, DaemonFile, ExportRequest, Exported, IncidentView, Offline, Service, SessionRow,
-        SessionView, Status, UndoRequest, resolve_action, resolve_case, resolve_session,
+        SessionView, Status, UndoRequest, UnsuppressRequest, resolve_action, resolve_case, resolve_session,
     },
-    core::Core,
+    core::{BaselineRequest, Core, LearnRequest, Learned, ManifestOrder, RulesView, SuppressRequest},
     trust::Home,
 };
-use custody_model::{OperatorName, Receipt, SessionId};
+use custody_engine::detect::Silenced;
+use custody_engine::manifest::{Shown, View};
+use custody_model::{OperatorName, Receipt, SessionId, Suppression};
 use std::sync::Arc;
 
 /// Who answers.
@@ -98,6 +100,22 @@ impl Backend {
         })
     }
 
+    pub async fn manifest(&self) -> Result<View, Failure> {
+        Ok(match self {
+            Backend::Daemon { client, .. } => client.manifest().await?,
+            Backend::Offline(home) => home.manifest().await?,
+            Backend::Core { core, .. } => Service::manifest(core.clone()).await?,
+        })
+    }
+
+    pub async fn order_manifest(&self, order: ManifestOrder) -> Result<Vec<Shown>, Failure> {
+        match self {
+            Backend::Daemon { client, .. } => Ok(client.order_manifest(&order).await?),
+            Backend::Core { core, by } => Ok(Service::order_manifest(core.clone(), by.clone(), order).await?),
+            Backend::Offline(_) => Err(reading_only()),
+        }
+    }
+
     pub async fn contain(&self, request: ContainRequest) -> Result<Vec<Receipt>, Failure> {
         match self {
             Backend::Daemon { client, .. } => Ok(client.contain(&request).await?),
@@ -138,6 +156,54 @@ impl Backend {
         }
     }
 
+    pub async fn learn(&self, request: LearnRequest) -> Result<Learned, Failure> {
+        match self {
+            Backend::Daemon { client, .. } => Ok(client.learn(&request).await?),
+            Backend::Core { core, by } => Ok(Service::learn(core.clone(), by.clone(), request).await?),
+            Backend::Offline(_) => Err(reading_only()),
+        }
+    }
+
+    pub async fn rules(&self) -> Result<RulesView, Failure> {
+        Ok(match self {
+            Backend::Daemon { client, .. } => client.rules().await?,
+            Backend::Offline(home) => home.rules().await?,
+            Backend::Core { core, .. } => core.rules_view(),
+        })
+    }
+
+    pub async fn suppress_rule(&self, request: SuppressRequest) -> Result<Suppression, Failure> {
+        match self {
+            Backend::Daemon { client, .. } => Ok(client.suppress_rule(&request).await?),
+            Backend::Core { core, by } => Ok(Service::suppress_rule(core.clone(), by.clone(), request).await?),
+            Backend::Offline(_) => Err(reading_only()),
+        }
+    }
+
+    pub async fn baseline(&self) -> Result<Option<Learned>, Failure> {
+        match self {
+            Backend::Daemon { client, .. } => Ok(client.baseline().await?),
+            Backend::Core { core, .. } => Ok(Service::baseline(&**core)),
+            Backend::Offline(_) => Err(reading_only()),
+        }
+    }
+
+    pub async fn set_baseline(&self, request: BaselineRequest) -> Result<Option<Learned>, Failure> {
+        match self {
+            Backend::Daemon { client, .. } => Ok(client.set_baseline(&request).await?),
+            Backend::Core { core, by } => Ok(Service::set_baseline(core.clone(), by.clone(), request).await?),
+            Backend::Offline(_) => Err(reading_only()),
+        }
+    }
+
+    pub async fn unsuppress_rule(&self, request: UnsuppressRequest) -> Result<Vec<Silenced>, Failure> {
+        match self {
+            Backend::Daemon { client, .. } => Ok(client.unsuppress_rule(&request).await?),
+            Backend::Core { core, by } => Ok(Service::unsuppress_rule(core.clone(), by.clone(), request.heard(), request.reason).await?),
+            Backend::Offline(_) => Err(reading_only()),
+        }
+    }
+
     /// Ends in order: alerts delivered or given up, everything signed and synced.
     pub async fn close(self) {
         if let Backend::Core { core, .. } = self {
@@ -146,6 +212,6 @@ impl Backend {
     }
 }
 
-fn reading_only() -> Failure {
+pub(super) fn reading_only() -> Failure {
     Failure::new(code::OTHER, "bug", "this command opened the home for reading only", "")
 }

@@ -54,10 +54,21 @@ fn run(cli: Cli, output: &Output) -> Result<ExitCode, Failure> {
         Command::Incident { command: IncidentCommand::Show { id } } => block_on(commands::incidents::show(&place, &id, output))?,
         Command::Contain(args) => block_on(commands::contain::contain(&place, args, output))?,
         Command::Undo(args) => block_on(commands::contain::undo(&place, args, output))?,
+        Command::Manifest { command } => block_on(commands::manifest::run(&place, command, output))?,
         Command::Held { command } => block_on(commands::held::run(&place, command, output))?,
+        Command::Learn(args) => block_on(commands::learn::learn(&place, args, output))?,
+        Command::Baseline { command } => block_on(commands::learn::baseline(&place, command, output))?,
+        Command::Incident { command: IncidentCommand::Dispose(args) } => block_on(commands::findings::dispose_case(&place, args, output))?,
+        Command::Incident { command: IncidentCommand::Close { id, reason } } => {
+            block_on(commands::findings::close_case(&place, &id, reason, output))?
+        }
+        Command::Findings(args) => block_on(commands::findings::list(&place, &args, output))?,
+        Command::Finding { command } => block_on(commands::findings::run(&place, command, output))?,
+        Command::Rules { command } => block_on(commands::rules::run(&place, command, output))?,
         Command::Evidence { command: EvidenceCommand::Export(args) } => block_on(commands::evidence::export(&place, args, output))?,
         Command::Verify(args) => commands::verify::run(&place, args, output),
         Command::Drill(args) => Ok(crate::drill::run(&args, place.home, output.json)),
+        Command::Simulate(args) => commands::simulate::run(args, output),
         Command::PracticeServer(args) => Ok(crate::practice::run(args)),
         Command::Completions { shell } => commands::completions(shell, output),
     }

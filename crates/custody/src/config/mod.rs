@@ -25,11 +25,12 @@ mod tests;
 
 pub use alerts::{AlertChannel, SecretError, SecretSource, Smtp, Tls};
 pub(crate) use check::reads_as;
+pub(crate) use error::nearest;
 pub use error::{ConfigError, Fault};
 pub use listeners::{Agents, Operators};
 pub use people::{Argument, Client, Role, Task, Text};
 pub use secret::Secret;
-pub use servers::{Server, Upstream};
+pub use servers::{Manifest, Server, Upstream};
 pub use settings::{Automatic, Containment, Durability, Ledger, LedgerCopy, Limits, Policies, Rules, Sessions};
 
 use serde::{Deserialize, Serialize};

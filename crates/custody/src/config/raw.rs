@@ -1,6 +1,7 @@
 //! The file as it is written, before anything is made of it.
 
 use super::{Client, Containment, Grade, Ledger, Limits, Mode, Role, Sessions, Tls};
+use custody_engine::manifest::FirstUse;
 use serde::Deserialize;
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -104,13 +105,15 @@ pub(super) struct Server {
     pub mode: Mode,
     pub reads: Vec<String>,
     pub trust_annotations: bool,
+    pub first_use: FirstUse,
+    pub manifest: super::Manifest,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Rules {
     pub dir: Option<PathBuf>,
-    pub modes: BTreeMap<String, Mode>,
+    pub modes: BTreeMap<String, custody_engine::detect::RuleMode>,
 }
 
 #[derive(Deserialize, Default)]

@@ -1,6 +1,8 @@
 //! `[servers.NAME]`: the MCP servers behind Custody.
 
 use super::{Mode, Secret};
+use custody_engine::manifest::FirstUse;
+use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, path::PathBuf};
 
 /// One MCP server.
@@ -14,6 +16,21 @@ pub struct Server {
     pub reads: Vec<String>,
     /// Whether the server's own `readOnlyHint` is believed. A compromised server would lie.
     pub trust_annotations: bool,
+    /// What becomes of a definition that it lists for the first time (D2).
+    pub first_use: FirstUse,
+    /// Whether everybody sees the same definitions.
+    pub manifest: Manifest,
+}
+
+/// For whom a server's definitions are pinned (D2).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Manifest {
+    /// Everybody sees the same.
+    #[default]
+    Shared,
+    /// The server shows each principal definitions of their own.
+    PerPrincipal,
 }
 
 /// How a server is reached.

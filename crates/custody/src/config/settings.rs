@@ -1,6 +1,5 @@
 //! Ledger, limits, sessions, rules, policies and containment.
 
-use super::Mode;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
@@ -73,7 +72,7 @@ pub struct Rules {
     /// Directory of rule files; one with the name of a shipped rule replaces it. `None`: the shipped rules.
     pub dir: Option<PathBuf>,
     /// Per rule id, where it differs from the rule's own.
-    pub modes: BTreeMap<String, Mode>,
+    pub modes: BTreeMap<String, custody_engine::detect::RuleMode>,
 }
 
 /// `[policies]`.

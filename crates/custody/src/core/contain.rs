@@ -59,13 +59,13 @@ impl Core {
     }
 
     /// Whether the intent is recorded.
-    fn intend(&self, step: &Step) -> bool {
+    pub(super) fn intend(&self, step: &Step) -> bool {
         let event = Event::ActionIntended { action: step.id, verb: step.verb.clone(), case: step.case };
         self.note(step.session, event, Some(step)).is_some()
     }
 
-    fn done(&self, step: &Step, ok: bool, result: String, took: Duration) -> Receipt {
-        self.done_at(step, ok, result, took, Timestamp::now())
+    pub(super) fn done(&self, step: &Step, ok: bool, result: String, took: Duration) -> Receipt {
+        self.done_at(step, ok, result, took, self.now())
     }
 
     fn done_at(&self, step: &Step, ok: bool, result: String, took: Duration, at: Timestamp) -> Receipt {
@@ -102,7 +102,7 @@ impl Core {
         })
     }
 
-    async fn synced(&self) {
+    pub(super) async fn synced(&self) {
         let ledger = self.ledger.clone();
         if !matches!(tokio::task::spawn_blocking(move || ledger.sync()).await, Ok(Ok(()))) {
             tracing::error!("the ledger cannot be synced");
@@ -211,6 +211,7 @@ impl Core {
         let started = Instant::now();
         // What was raised before is no reason to pass over what comes now.
         self.detector().forget_all();
+        self.families.lock().unwrap_or_else(PoisonError::into_inner).forget();
         let lifted = self.gate.lock().thaw(action);
         if !lifted {
             self.done(&undo, false, "there was no such freeze in force".to_owned(), started.elapsed());
@@ -255,7 +256,8 @@ impl Core {
 
 /// The scopes whose streams and processes end: all but a server's, whose other users go on (C2).
 fn own(scopes: &[Scope]) -> Vec<Scope> {
-    scopes.iter().filter(|scope| !matches!(scope, Scope::Tool(..))).cloned().collect()
+    let shared = |scope: &&Scope| matches!(scope, Scope::Tool(..) | Scope::Prompt(..) | Scope::Resource(..) | Scope::For(..));
+    scopes.iter().filter(|scope| !shared(scope)).cloned().collect()
 }
 
 fn list(scopes: &[Scope]) -> String {

@@ -3,11 +3,12 @@
 //! Everything that takes time (parsing, policy, sealing) happens before the gate is taken. Under the gate: look at
 //! the freeze set, append, and on a P1 freeze. So of a thousand concurrent calls none passes after the first denial.
 
-use super::{Call, Core, Decision, Inbound, Peer, Permit, Refusal, Returned, Sending};
+use super::{Call, Core, Decision, Inbound, Peer, Permit, Refusal, Returned, Sending, manifest::Screen};
 use crate::gateway::{headers, reply};
 use custody_engine::{
     contain::{Freeze, freeze_step},
-    detect::{EventKind, Facts, FindingDraft, PolicyOutcome},
+    detect::{EventKind, Facts, FindingDraft, PolicyOutcome, ToolHints},
+    manifest::Listing,
     policy::{Action, Query},
     wire::{self, Fault, Flaw, Frame, What, splice::Spliced},
 };
@@ -17,7 +18,7 @@ use http::StatusCode;
 use jiff::Timestamp;
 use serde_json::Value;
 use std::{
-    sync::Arc,
+    sync::{Arc, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -29,7 +30,7 @@ struct Judged {
     reason: Option<DenyReason>,
     why: String,
     findings: Vec<FindingDraft>,
-    /// A P1 of a rule in force: freeze in this decision.
+    /// A P1 of a rule in force, or a second independent signal in the session: freeze in this decision.
     freeze: bool,
     /// Whether the frame is stopped.
     stop: bool,
@@ -73,10 +74,11 @@ impl Core {
     /// The second value: whether this decision froze something.
     fn decide(self: &Arc<Self>, inbound: &Inbound<'_>, frame: &Frame, id: Option<Vec<u8>>) -> Result<(Decided, bool), LedgerError> {
         let peer = inbound.peer;
-        let now = Timestamp::now();
+        let now = self.now();
         let (session, mut scopes) = self.attribute(peer, inbound.mcp_session, frame.traceparent.as_deref(), now)?;
         scopes.push(Scope::Server(peer.server.clone()));
         scopes.extend(frame.messages().iter().filter_map(tool_of).map(|tool| Scope::Tool(peer.server.clone(), ToolName(tool.to_owned()))));
+        self.definition_scopes(peer, frame, &mut scopes);
         let scopes: Arc<[Scope]> = scopes.into();
         let (frozen, mut epoch) = self.gate.look(&scopes);
         let mut judged = self.judge(inbound, frame, session, frozen.is_some(), now);
@@ -94,7 +96,7 @@ impl Core {
             let mut freezes = self.gate.lock();
             freezes.freeze(Freeze { action: step.id, scopes: step.scopes.clone() });
             epoch = freezes.epoch();
-            (step, detected.elapsed(), Timestamp::now())
+            (step, detected.elapsed(), self.now())
         });
         loop {
             let denial = (judged.stop || judged.hold).then(|| DenialId(uuid::Uuid::now_v7()));
@@ -117,6 +119,8 @@ impl Core {
                 session,
                 id: id.clone(),
                 method: frame.method.as_deref().map(str::to_owned),
+                tool: frame.target().map(str::to_owned),
+                cursor: asks_for_more(inbound.bytes, frame),
                 initialize: frame.method.as_deref() == Some("initialize"),
                 scopes: scopes.clone(),
             };
@@ -165,7 +169,10 @@ impl Core {
         }
         let mut findings = Vec::new();
         for call in frame.messages() {
-            let policy = self.ask_policy(peer, call, inbound.bytes, now);
+            // Arguments that cannot be read are a fault of the frame; here they are arguments nobody can judge.
+            let arguments: Option<Value> = call.arguments.map(|span| serde_json::from_slice(span.of(inbound.bytes)).unwrap_or(Value::Null));
+            let policy = self.ask_policy(peer, call, arguments.as_ref(), now);
+            let arguments = arguments.unwrap_or(Value::Null);
             if reason.is_none()
                 && let Some((denied, words)) = denied_by(&policy)
             {
@@ -173,12 +180,7 @@ impl Core {
                 why = words;
             }
             let facts = Facts {
-                event: match call.method.as_deref() {
-                    Some("tools/call") => EventKind::ToolInvoked,
-                    Some("resources/read") => EventKind::ResourceRead,
-                    Some("prompts/get") => EventKind::PromptRequested,
-                    _ => EventKind::Message,
-                },
+                event: EventKind::of(call.method.as_deref()),
                 direction: Direction::ToServer,
                 outcome: if reason.is_some() { Outcome::Denied } else { Outcome::Allowed },
                 reason: reason.clone(),
@@ -192,15 +194,25 @@ impl Core {
                 session: Some(session),
                 faults: faults.iter().map(ToString::to_string).collect(),
                 leaf: None,
+                arguments,
+                hints: ToolHints::default(),
+                listed_since: None,
+                returned: None,
+                drift: None,
             };
             findings.extend(self.detector().observe(&facts, now));
         }
-        let freeze = !frozen && self.automatic.freeze && findings.iter().any(|f| f.priority == Priority::P1 && f.enforce);
-        if freeze {
-            why = findings.iter().find(|f| f.priority == Priority::P1).map(|f| f.why.clone()).unwrap_or(why);
-        }
+        let turned = findings.iter().any(|f| f.priority == Priority::P1 && f.enforce);
         // The repeat of a P1 freezes like the first one, and is no finding of its own.
+        let why_turned = findings.iter().find(|f| f.priority == Priority::P1).map(|f| f.why.clone());
         findings.retain(|finding| finding.repeats == 0);
+        // Two independent signals in one session confirm an incident (T1): what triage will say is in force before the next call.
+        let confirmed = self.families.lock().unwrap_or_else(PoisonError::into_inner).second(session, &findings);
+        let freeze = !frozen && self.automatic.freeze && (turned || confirmed);
+        if freeze {
+            why = why_turned.or_else(|| findings.last().map(|f| f.why.clone())).unwrap_or(why);
+            reason = reason.or((!turned).then_some(DenyReason::Frozen));
+        }
         // What Custody cannot read and a server could is never passed on, whatever the mode: nobody judged it.
         let hidden = hides(inbound, frame);
         if hidden && reason.is_none() {
@@ -213,7 +225,7 @@ impl Core {
         Judged { reason, why, findings, freeze, stop, hold }
     }
 
-    fn ask_policy(&self, peer: &Peer, call: &Frame, bytes: &[u8], now: Timestamp) -> PolicyOutcome {
+    fn ask_policy(&self, peer: &Peer, call: &Frame, arguments: Option<&Value>, now: Timestamp) -> PolicyOutcome {
         // Without a name nothing is asked for; the frame's faults say so.
         let Some(name) = call.target() else { return PolicyOutcome::Undeclared };
         let action = match call.method.as_deref() {
@@ -224,15 +236,13 @@ impl Core {
             // An answer of the agent's to the server's own request.
             None => return PolicyOutcome::Undeclared,
         };
-        // Arguments that cannot be read are a fault of the frame; here they are arguments nobody can judge.
-        let arguments = call.arguments.map(|span| serde_json::from_slice(span.of(bytes)).unwrap_or(Value::Null));
         let query = Query {
             principal: &peer.identity.principal,
             role: peer.identity.role.as_ref(),
             task: peer.identity.task.as_ref(),
             action,
             server: &peer.server,
-            arguments: arguments.as_ref(),
+            arguments,
             read_only_hint: false,
             now,
         };
@@ -331,8 +341,19 @@ impl Core {
 
     /// As [`Core::to_agent`], where a bridge must change something on the way.
     pub async fn to_agent_spliced(&self, peer: &Peer, call: Option<&Call>, bytes: &[u8], spliced: Option<&Spliced>) -> Returned {
+        let (returned, froze) = self.judge_answer(peer, call, bytes, spliced);
+        if froze {
+            // In force already; on disk before anybody hears of it.
+            self.synced().await;
+            self.gate.sent(HANDOVER).await;
+        }
+        returned
+    }
+
+    /// The second value: whether something was quarantined.
+    fn judge_answer(&self, peer: &Peer, call: Option<&Call>, bytes: &[u8], spliced: Option<&Spliced>) -> (Returned, bool) {
         let frame = wire::read_frame(bytes, &self.limits);
-        let now = Timestamp::now();
+        let now = self.now();
         let id = frame.id.map(|span| span.of(bytes).to_vec());
         let matches_id = |call: &&Call| spliced.is_some() || id.is_none() || call.id == id || frame.shape == Shape::Error;
         let answered = call.filter(|_| matches!(frame.shape, Shape::Result | Shape::Error)).filter(matches_id);
@@ -343,16 +364,44 @@ impl Core {
                     scopes.push(Scope::Server(peer.server.clone()));
                     (session, scopes.into())
                 }
-                Err(error) => return Returned::NotRecorded(self.not_recorded(id.as_deref(), &error).body),
+                Err(error) => return (Returned::NotRecorded(self.not_recorded(id.as_deref(), &error).body), false),
             },
-        };
-        let forwarded = match self.forwarded(session, spliced) {
-            Ok(forwarded) => forwarded,
-            Err(error) => return Returned::NotRecorded(self.not_recorded(id.as_deref(), &error).body),
         };
         let told_id = if spliced.is_some() { call.and_then(|call| call.id.clone()) } else { id.clone() };
         let (frozen, _) = self.gate.look(&scopes);
-        let denial = frozen.map(|_| DenialId(uuid::Uuid::now_v7()));
+        let told = spliced.map_or(bytes, |spliced| spliced.bytes.as_slice());
+        let reread;
+        let told_frame = match spliced {
+            // Only what could be a listing is read again.
+            Some(_) if answered.is_none_or(|call| call.lists()) => {
+                reread = wire::read_frame(told, &self.limits);
+                &reread
+            }
+            _ => &frame,
+        };
+        let screen = frozen.is_none().then(|| self.screen(peer, session, call, answered, (told, told_frame), now));
+        let withheld = frozen.is_some() || screen.as_ref().is_some_and(|screen| screen.withheld);
+        let sanitised = screen.as_ref().and_then(|screen| screen.sanitised.clone());
+        let denial = withheld.then(|| DenialId(uuid::Uuid::now_v7()));
+        let mut splices = spliced.map(|s| s.splices.clone()).unwrap_or_default();
+        splices.extend(sanitised.is_some().then_some(Splice::Sanitised));
+        if withheld {
+            splices = vec![Splice::Withheld];
+        }
+        let forwarded = match &sanitised {
+            Some(bytes) => self.ledger.commitment(Some(session), bytes).map(Some),
+            None => self.forwarded(session, spliced),
+        };
+        let unrecorded = |error: &LedgerError, screen: Option<Screen<'_>>| {
+            if let Some(screen) = screen {
+                screen.abandon();
+            }
+            (Returned::NotRecorded(self.not_recorded(id.as_deref(), error).body), false)
+        };
+        let forwarded = match forwarded {
+            Ok(forwarded) => forwarded,
+            Err(error) => return unrecorded(&error, screen),
+        };
         let known = frame.method.as_deref().filter(|method| wire::known_method(method));
         let message = Message {
             direction: Direction::ToAgent,
@@ -362,10 +411,10 @@ impl Core {
             method: known.map(str::to_owned).or_else(|| answered.and_then(|c| c.method.clone()).filter(|m| wire::known_method(m))),
             tool: None,
             answers: answered.map(|call| call.leaf),
-            outcome: if frozen.is_some() { Outcome::Denied } else { Outcome::Allowed },
-            reason: frozen.map(|_| DenyReason::Frozen),
+            outcome: if withheld { Outcome::Denied } else { Outcome::Allowed },
+            reason: if frozen.is_some() { Some(DenyReason::Frozen) } else { withheld.then_some(DenyReason::Manifest) },
             denial,
-            spliced: if frozen.is_some() { vec![Splice::Withheld] } else { spliced.map(|s| s.splices.clone()).unwrap_or_default() },
+            spliced: splices,
             forwarded,
         };
         let detail = MessageDetail {
@@ -381,18 +430,45 @@ impl Core {
             detail: Some(serde_json::to_value(detail).expect("a message detail is plain data")),
             body: Some(bytes.to_vec()),
         };
-        if let Err(error) = self.ledger.record(draft) {
-            return Returned::NotRecorded(self.not_recorded(id.as_deref(), &error).body);
+        let recorded = match self.ledger.record(draft) {
+            Ok(recorded) => recorded,
+            Err(error) => return unrecorded(&error, screen),
+        };
+        let mut froze = false;
+        if let Some(screen) = screen {
+            froze = screen.froze();
+            for (nth, finding) in screen.commit(recorded.leaf()).into_iter().enumerate() {
+                self.raise(finding, nth == 0 && froze);
+            }
         }
-        if let Some(method) = answered.and_then(|call| call.method.as_deref())
-            && frame.shape == Shape::Result
-        {
-            self.see_manifest(peer, session, method, bytes);
+        self.see_answer(peer, answered, bytes.len(), recorded.leaf(), now);
+        let returned = match (denial, sanitised) {
+            (None, None) => Returned::Pass,
+            (None, Some(bytes)) => Returned::Sanitised(bytes),
+            (Some(_), _) if frame.method.is_some() => Returned::Dropped,
+            (Some(denial), _) => Returned::Withheld(reply::denied(told_id.as_deref(), denial)),
+        };
+        (returned, froze)
+    }
+
+    /// What the answer to a call, a read or a prompt adds to the account of its session (D7).
+    fn see_answer(&self, peer: &Peer, call: Option<&Call>, size: usize, leaf: LeafIndex, now: Timestamp) {
+        let Some((call, event)) = call.map(|call| (call, EventKind::of(call.method.as_deref()))) else { return };
+        if event == EventKind::Message {
+            return;
         }
-        match denial {
-            None => Returned::Pass,
-            Some(_) if frame.method.is_some() => Returned::Dropped,
-            Some(denial) => Returned::Withheld(reply::denied(told_id.as_deref(), denial)),
+        let facts = Facts {
+            enforced: self.enforces(&peer.server),
+            tool: call.tool.clone(),
+            listed: true,
+            method: call.method.clone(),
+            session: Some(call.session),
+            returned: Some(size as u64),
+            ..Facts::new(event, Direction::ToAgent, peer.server.clone(), peer.identity.clone())
+        };
+        let findings = self.detector().observe(&facts, now);
+        for finding in self.record_findings(peer, call.session, leaf, &findings) {
+            self.raise(finding, false);
         }
     }
 
@@ -413,7 +489,7 @@ impl Core {
             forwarded: None,
         };
         let draft = Draft {
-            at: Timestamp::now(),
+            at: self.now(),
             session: call.map(|call| call.session),
             event: Event::Message(message),
             detail: None,
@@ -447,6 +523,13 @@ fn hides(inbound: &Inbound<'_>, frame: &Frame) -> bool {
         |headers: &http::HeaderMap| headers.get_all("content-encoding").iter().any(|v| !v.as_bytes().eq_ignore_ascii_case(b"identity"));
     let broken = || inbound.peer.transport == Transport::Stdio && frame.check_line().is_some();
     inbound.headers.is_some_and(coded) || (frame.shape == Shape::Unreadable && (inbound.bytes.contains(&0) || broken()))
+}
+
+/// Whether a listing is asked for its further pages.
+fn asks_for_more(bytes: &[u8], frame: &Frame) -> bool {
+    let listing = frame.method.as_deref().and_then(Listing::of_method);
+    let params = || serde_json::from_slice::<Value>(frame.params?.of(bytes)).ok();
+    listing.is_some() && params().is_some_and(|params| params.get("cursor").is_some_and(|cursor| !cursor.is_null()))
 }
 
 /// The tool that a message calls.

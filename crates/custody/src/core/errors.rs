@@ -55,6 +55,14 @@ pub enum CoreError {
         /// What was asked.
         id: String,
     },
+    /// A rule is not silenced like that.
+    #[error("`{rule}` is not silenced: {why}")]
+    NotSilenced {
+        /// Which.
+        rule: RuleId,
+        /// Why.
+        why: String,
+    },
     /// The action has no undo, or was undone already.
     #[error("{action} cannot be undone: {why}")]
     NotUndoable {
@@ -67,6 +75,13 @@ pub enum CoreError {
     #[error("the snapshot failed, so nothing was terminated: {why}")]
     #[diagnostic(help("repair the cause and repeat, or let a person take it on their name: `--break-glass NAME`"))]
     NotPreserved {
+        /// Why.
+        why: String,
+    },
+    /// An order about definitions makes no sense, or cannot be recorded.
+    #[error("{why}")]
+    #[diagnostic(help("`custody manifest list` shows what waits"))]
+    Manifest {
         /// Why.
         why: String,
     },

@@ -4,13 +4,12 @@ use super::{Core, CoreError, contain::Frozen};
 use crate::preserve::{self, Bundle, ExportRequest, Snapshot};
 use custody_model::*;
 use custody_store::ledger::Draft;
-use jiff::Timestamp;
 use std::{path::PathBuf, sync::Arc};
 
 impl Core {
     /// Preserves what exists only while the session lives, into `evidence/<case>/snapshot-…`.
     pub(super) async fn preserve(self: &Arc<Self>, case: &Case, frozen: &Frozen) -> Snapshot {
-        let failed = |why: String| Snapshot::Failed { why, at: Timestamp::now(), took_us: 0 };
+        let failed = |why: String| Snapshot::Failed { why, at: self.now(), took_us: 0 };
         let request = match self.prepare(case, "snapshot", None, &frozen.by, &frozen.reason) {
             Ok(request) => ExportRequest { processes: self.attachments.processes(&frozen.scopes), ..request },
             Err(why) => return failed(why.to_string()),
@@ -59,7 +58,7 @@ impl Core {
     fn prepare(&self, case: &Case, kind: &str, out: Option<PathBuf>, by: &OperatorName, reason: &str) -> Result<ExportRequest, CoreError> {
         self.ledger.sync()?;
         self.ledger.checkpoint()?;
-        let own = || self.home.evidence().join(case.id.to_string()).join(format!("{kind}-{}", Timestamp::now().as_millisecond()));
+        let own = || self.home.evidence().join(case.id.to_string()).join(format!("{kind}-{}", self.now().as_millisecond()));
         let out = out.unwrap_or_else(own);
         if let Some(parent) = out.parent() {
             std::fs::create_dir_all(parent).map_err(|source| CoreError::Io {
@@ -68,7 +67,14 @@ impl Core {
                 source,
             })?;
         }
-        Ok(ExportRequest { out, by: by.clone(), reason: reason.to_owned(), sessions: case.sessions.clone(), processes: Vec::new() })
+        Ok(ExportRequest {
+            now: self.now(),
+            out,
+            by: by.clone(),
+            reason: reason.to_owned(),
+            sessions: case.sessions.clone(),
+            processes: Vec::new(),
+        })
     }
 
     fn record_export(
@@ -81,7 +87,7 @@ impl Core {
     ) -> Result<(), CoreError> {
         let detail = serde_json::json!({"by": by, "reason": reason, "path": bundle.path, "items": bundle.items, "entries": bundle.entries, "opened": bundle.opened});
         let event = Event::EvidenceExported { case, digest: bundle.digest };
-        self.ledger.record(Draft { at: Timestamp::now(), session, event, detail: Some(detail), body: None })?;
+        self.ledger.record(Draft { at: self.now(), session, event, detail: Some(detail), body: None })?;
         Ok(())
     }
 }

@@ -74,7 +74,7 @@ impl Core {
     /// Waits for an operator, at most until the deadline.
     pub(super) async fn hold(self: &Arc<Self>, call: Call, peer: Peer, id: DenialId, tool: Option<String>) -> Decision {
         let limit = self.config.limits.held();
-        let since = Timestamp::now();
+        let since = self.now();
         let until =
             since.saturating_add(jiff::SignedDuration::try_from(limit).unwrap_or(jiff::SignedDuration::MAX)).unwrap_or(Timestamp::MAX);
         let (answer, answered) = oneshot::channel();
@@ -164,7 +164,7 @@ impl Core {
         let detail = serde_json::json!({"by": by, "reason": reason, "call": call});
         let event = Event::OperatorActed { verb: verb.to_owned() };
         self.ledger.record(custody_store::ledger::Draft {
-            at: Timestamp::now(),
+            at: self.now(),
             session: Some(call.session),
             event,
             detail: Some(detail),

@@ -11,8 +11,12 @@ use custody_engine::{
     triage::{self, Goal, Progress},
 };
 use custody_model::*;
+use custody_store::projection::FindingRow;
 use jiff::Timestamp;
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::HashSet,
+    sync::{Arc, PoisonError},
+};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
@@ -25,6 +29,8 @@ pub(super) enum Job {
     Raised { finding: Box<Finding>, peer: Box<Peer>, session: SessionId, froze: bool },
     /// An alert of this case arrived: people know.
     Informed { case: CaseId, at: Timestamp },
+    /// A person says what a finding or a case was.
+    Word(Box<super::assess::Word>),
     /// Somebody waits until everything before is done.
     Barrier(oneshot::Sender<()>),
 }
@@ -43,7 +49,7 @@ impl Core {
         drafts
             .iter()
             .map(|draft| {
-                let mut finding = draft.clone().into_finding(FindingId(Uuid::now_v7()), self.decided_by.clone());
+                let mut finding = draft.clone().into_finding(FindingId(Uuid::now_v7()), self.decided_by());
                 finding.leaf = Some(leaf);
                 let event = Event::FindingRaised {
                     finding: finding.id,
@@ -53,9 +59,15 @@ impl Core {
                     leaf: Some(leaf),
                 };
                 self.note(Some(session), event, Some(&finding));
+                self.detector().recorded(&finding);
                 Raised { finding, peer: peer.clone(), session }
             })
             .collect()
+    }
+
+    /// The versions that decide now.
+    fn decided_by(&self) -> DecidedBy {
+        DecidedBy { baseline: self.baseline.get().map(|(_, digest)| digest), ..self.decided_by.clone() }
     }
 
     /// Hands a finding to the pipeline. When its queue is full the finding stays in the ledger, untriaged, and is
@@ -89,6 +101,7 @@ impl Core {
                 Some(Job::Barrier(done)) => {
                     let _ = done.send(());
                 }
+                Some(Job::Word(word)) => self.hear_word(*word).await,
                 Some(Job::Informed { case, at }) => self.informed(case, at).await,
                 Some(Job::Raised { finding, peer, session, froze }) => self.respond(*finding, Some(&peer), session, froze).await,
             }
@@ -112,18 +125,22 @@ impl Core {
     async fn respond(self: &Arc<Self>, finding: Finding, peer: Option<&Peer>, session: SessionId, mut froze: bool) {
         self.settled().await;
         let decision = self.triage(&finding, session, peer.map_or(Assurance::ClientKey, |peer| peer.identity.assurance)).await;
+        // A definition is nobody's doing among the agents: what is cut off is the tool or the server, and was in the decision.
+        let is_integrity = finding.family == Family::Integrity;
         let scopes = match peer {
+            _ if is_integrity => self.quarantined(&finding),
             Some(peer) => self.freeze_scopes(session, peer),
             None => [Some(Scope::Session(session)), finding.principal.clone().map(Scope::Principal)].into_iter().flatten().collect(),
         };
-        let opens = matches!(decision.disposition, Disposition::Confirmed | Disposition::Suspicious);
+        // What cannot be ruled out reaches a person too: a case and an alert, and nothing is contained.
+        let opens = matches!(decision.disposition, Disposition::Confirmed | Disposition::Suspicious | Disposition::Escalate);
         let case = match opens {
             true => Some(self.open_or_join(&finding, &decision, session, &scopes).await),
             false => None,
         };
         let event = Event::Triaged { finding: finding.id, disposition: decision.disposition, case: case.as_ref().map(|(case, _)| case.id) };
         self.note(Some(session), event, Some(&decision));
-        let Some((mut case, fresh)) = case else { return };
+        let Some((mut case, news)) = case else { return };
         tracing::warn!(case.id = %case.id, finding.rule = %finding.rule, "incident");
 
         let reason = finding.why.clone();
@@ -136,7 +153,10 @@ impl Core {
             automatic: self.automatic,
             reason: &reason,
         };
-        let steps: Vec<Step> = automatic_steps(&input, || ActionId(Uuid::now_v7()));
+        let mut steps: Vec<Step> = automatic_steps(&input, || ActionId(Uuid::now_v7()));
+        if is_integrity {
+            steps.retain(|step| step.verb.as_str() == "snapshot_session");
+        }
         let mut frozen: Option<Frozen> = None;
         if let Some(step) = steps.iter().find(|step| step.verb.as_str() == "freeze_scope") {
             frozen = Some(self.freeze(step.clone()).await.1);
@@ -145,24 +165,52 @@ impl Core {
             frozen = self.frozen(case.id, session, scopes.clone(), reason.clone());
         }
         // A case that was joined has been told, preserved and terminated already; but an agent that was let go and turned
-        // again is news, and its session new.
-        if !fresh && !froze {
+        // again is news, and its session new. One freeze is news once: the finding before the one that froze may have told it.
+        let by = self.gate.look(&scopes).0;
+        let first = by.is_none_or(|action| self.answered.lock().unwrap_or_else(PoisonError::into_inner).insert(action));
+        if !(news || froze && first) {
             return;
         }
+        let told = self.join_earlier(&mut case, &finding, &decision, session).await;
         self.find_source(&mut case, &finding, session).await;
         if self.alert {
             let taken: Vec<Taken> = self.taken(case.id).await;
-            self.outbox.send(Alert::of_case(&case, std::slice::from_ref(&finding), &taken, Timestamp::now()));
+            self.outbox.send(Alert::of_case(&case, &told, &taken, self.now()));
         }
         let wants = |verb: &str| steps.iter().any(|step| step.verb.as_str() == verb);
         let Some(frozen) = frozen.filter(|_| wants("snapshot_session")) else { return };
         let (_, preserved) = self.snapshot(frozen, &case, None).await;
         let Ok(preserved) = preserved else { return };
-        let at = Timestamp::now();
+        let at = self.now();
         if wants("terminate_session") {
             self.terminate(preserved).await;
         }
         self.contained(&case, Some(at)).await;
+    }
+
+    /// Findings of the session that were no incident alone join the case (T6); a person's "false" or "benign" stands. Gives all
+    /// findings that an alert should name, the newest first.
+    async fn join_earlier(&self, case: &mut Case, finding: &Finding, decision: &Triage, session: SessionId) -> Vec<Finding> {
+        let mut told = vec![finding.clone()];
+        if decision.disposition != Disposition::Confirmed {
+            return told;
+        }
+        let rows = self.projection.findings_of_session(session).await.unwrap_or_default();
+        let earlier = rows.into_iter().filter(|row| row.case.is_none() && row.triage.is_some() && row.id != finding.id && !dismissed(row));
+        for row in earlier.collect::<Vec<_>>() {
+            if !case.findings.contains(&row.id) {
+                case.findings.push(row.id);
+            }
+            let mut triage = Triage { disposition: Disposition::Confirmed, path: row.triage.map(|triage| triage.path).unwrap_or_default() };
+            triage.path.push(format!("joined case {} later: {} in the same session confirmed it", case.id, finding.rule));
+            let event = Event::Triaged { finding: row.id, disposition: Disposition::Confirmed, case: Some(case.id) };
+            self.note(Some(session), event, Some(&triage));
+            told.extend(row.finding);
+        }
+        if told.len() > 1 {
+            self.update_case(case, Some(session)).await;
+        }
+        told
     }
 
     async fn informed(&self, case: CaseId, at: Timestamp) {
@@ -183,7 +231,8 @@ impl Core {
     /// The triage tree on everything that is known of the session (T1).
     async fn triage(&self, finding: &Finding, session: SessionId, assurance: Assurance) -> Triage {
         let rows = self.projection.findings_of_session(session).await.unwrap_or_default();
-        let others: Vec<Finding> = rows.into_iter().filter_map(|row| row.finding).filter(|other| other.id != finding.id).collect();
+        let others: Vec<Finding> =
+            rows.into_iter().filter(|row| !dismissed(row)).filter_map(|row| row.finding).filter(|other| other.id != finding.id).collect();
         let record = finding
             .principal
             .as_ref()
@@ -192,17 +241,14 @@ impl Core {
             Some(principal) => self.projection.principal_first_seen(principal).await.ok().flatten(),
             None => None,
         };
-        let changes = self.projection.last_manifest_change(finding.server.as_ref()).await.ok().map(|at| {
-            let change = |at| finding.server.clone().map(|server| triage::ManifestChange { server, at, recorded: false });
-            at.and_then(change).into_iter().collect::<Vec<_>>()
-        });
+        let changes = finding.server.as_ref().map(|server| self.manifest_changes(server, finding.at)).unwrap_or_default();
         triage::decide(&triage::Input {
             finding,
             others: &others,
             assurance,
             identity_created: record.map(|record| record.created),
             first_seen,
-            manifest_changes: changes.as_deref(),
+            manifest_changes: Some(&changes),
         })
     }
 
@@ -210,8 +256,15 @@ impl Core {
     async fn open_or_join(&self, finding: &Finding, decision: &Triage, session: SessionId, scopes: &[Scope]) -> (Case, bool) {
         let open = self.open_case(Some(session), scopes).await;
         let (severity, incident_type) = triage::classify(std::slice::from_ref(finding), triage::Effects::default());
-        let now = Timestamp::now();
-        let (mut case, fresh) = match open {
+        let now = self.now();
+        let confirmed = decision.disposition == Disposition::Confirmed;
+        let (mut case, news) = match open {
+            // What was only suspected is confirmed now: as good as a new case to whoever must act.
+            Some(mut case) if confirmed && case.triage.disposition != Disposition::Confirmed => {
+                case.triage = decision.clone();
+                triage::advance(&mut case.clocks, Progress::Happened(Anchor::Confirmation), now);
+                (case, true)
+            }
             Some(case) => (case, false),
             None => (
                 Case {
@@ -245,7 +298,7 @@ impl Core {
         }
         triage::advance(&mut case.clocks, Progress::Reached(Goal::Triage), now);
         self.update_case(&case, Some(session)).await;
-        (case, fresh)
+        (case, news)
     }
 
     /// The case an operator's containment belongs to: the open one of the session, or a new one.
@@ -253,7 +306,7 @@ impl Core {
         if let Some(case) = self.open_case(session, scopes).await {
             return case;
         }
-        let now = Timestamp::now();
+        let now = self.now();
         let mut case = Case {
             id: CaseId(Uuid::now_v7()),
             opened: now,
@@ -281,7 +334,7 @@ impl Core {
         })
     }
 
-    async fn update_case(&self, case: &Case, session: Option<SessionId>) {
+    pub(super) async fn update_case(&self, case: &Case, session: Option<SessionId>) {
         let event = Event::CaseUpdated { case: case.id, severity: case.severity, state: case.state };
         self.note(session.or(case.sessions.first().copied()), event, Some(case));
         self.settled().await;
@@ -301,7 +354,7 @@ impl Core {
             }
         }
         for goal in [Goal::Containment, Goal::PathIsolated] {
-            triage::advance(&mut case.clocks, Progress::Reached(goal), Timestamp::now());
+            triage::advance(&mut case.clocks, Progress::Reached(goal), self.now());
         }
         self.update_case(&case, None).await;
     }
@@ -324,13 +377,18 @@ impl Core {
                 let (severity, incident_type) = triage::classify(std::slice::from_ref(finding), effects);
                 case.severity = case.severity.max(severity);
                 case.incident_type = incident_type;
-                triage::advance(&mut case.clocks, Progress::Reached(Goal::InjectionSource), Timestamp::now());
+                triage::advance(&mut case.clocks, Progress::Reached(Goal::InjectionSource), self.now());
                 self.update_case(case, Some(session)).await;
             }
             Ok(None) => tracing::info!(case.id = %case.id, "the injection source is not in the record"),
             Err(error) => tracing::error!(%error, "looking for the injection source failed"),
         }
     }
+}
+
+/// Whether a person said that there was nothing to it.
+fn dismissed(row: &FindingRow) -> bool {
+    row.assessment.as_ref().is_some_and(|assessment| assessment.verdict != Verdict::True)
 }
 
 fn anchors(detection: Timestamp, confirmation: Option<Timestamp>) -> triage::Anchors {

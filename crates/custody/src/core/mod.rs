@@ -3,42 +3,52 @@
 //! The ledger is the truth. Decisions happen in [`decide`], one at a time under the [`gate`];
 //! everything slower (triage, case, snapshot, termination, alerts) happens in the pipeline, in the order of findings.
 
+mod assess;
 mod attach;
+mod clock;
 mod contain;
 mod copies;
 mod decide;
 mod errors;
 mod evidence;
+mod families;
 mod gate;
 mod held;
 mod incident;
+mod learn;
 mod manifest;
 mod open;
 mod peer;
+mod rules;
 mod sessions;
 mod view;
 
 pub use attach::Attached;
+pub use clock::{Clock, ClockReading};
 pub use contain::{ContainOptions, ContainTarget};
 pub use errors::CoreError;
 pub use gate::Sending;
 pub use held::HeldCall;
+pub use learn::{BaselineRequest, LearnRequest, Learned, Replay};
+pub use manifest::{ManifestAct, ManifestOrder, pins_of};
 pub use peer::{Call, Decision, Inbound, Peer, Permit, Refusal, Returned};
+pub use rules::{
+    Reloaded, RuleRow, RulesFault, RulesStatus, RulesView, SuppressRequest, load as load_rules, read_rules, rows as rule_rows,
+};
 pub use view::{ServerStatus, Status};
 
 use crate::alerts::Outbox;
 use crate::config::{Config, Mode};
 use crate::trust::{Clients, Home};
 use attach::Attachments;
-use custody_engine::{contain::Automatic, detect::Detector, policy::Policies, session::SessionGraph, wire};
+use custody_engine::{contain::Automatic, detect::Detector, manifest::Pins, policy::Policies, session::SessionGraph, wire};
 use custody_model::*;
 use custody_store::{
     ledger::{Draft, Ledger, Recorded},
     projection::Projection,
 };
 use gate::Gate;
-use jiff::Timestamp;
-use manifest::Listings;
+use manifest::{Listings, Walks};
 use serde::Serialize;
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -56,6 +66,7 @@ const SETTLED: Duration = Duration::from_secs(5);
 /// A home that is open for work.
 pub struct Core {
     home: Home,
+    clock: Clock,
     config: Config,
     limits: wire::Limits,
     automatic: Automatic,
@@ -69,8 +80,15 @@ pub struct Core {
     graph: Mutex<SessionGraph>,
     policies: Policies,
     detector: Mutex<Detector>,
+    rules: Mutex<rules::InForce>,
     decided_by: DecidedBy,
+    baseline: learn::InForce,
+    families: Mutex<families::Families>,
+    /// Freezes whose incident was told and preserved.
+    answered: Mutex<std::collections::HashSet<ActionId>>,
     listings: Mutex<Listings>,
+    pins: Mutex<Pins>,
+    walks: Mutex<Walks>,
     attachments: Attachments,
     waiting: held::Waiting,
     outbox: Outbox,
@@ -138,7 +156,7 @@ impl Core {
     /// Appends an entry of Custody's own; a failure is logged, for nothing is forwarded on the strength of it.
     fn note<D: Serialize>(&self, session: Option<SessionId>, event: Event, detail: Option<D>) -> Option<Recorded> {
         let detail = detail.map(|d| serde_json::to_value(d).expect("details are plain data"));
-        match self.ledger.record(Draft { at: Timestamp::now(), session, event, detail, body: None }) {
+        match self.ledger.record(Draft { at: self.now(), session, event, detail, body: None }) {
             Ok(recorded) => Some(recorded),
             Err(error) => {
                 tracing::error!(%error, "an entry of Custody's own is not recorded");

@@ -1,12 +1,12 @@
 //! Opening a home: ledger, projection, freezes, policies, rules; and closing it again.
 
-use super::{Core, CoreError, FINDINGS_WAITING, attach::Attachments, copies, gate::Gate, incident::Job, manifest::Listings};
+use super::{Clock, Core, CoreError, FINDINGS_WAITING, attach::Attachments, copies, gate::Gate, incident::Job, manifest::Listings};
 use crate::alerts::{Channel, ChannelConfig, Outbox};
-use crate::config::{Automatic as Act, Config, Durability, LedgerCopy, Mode};
+use crate::config::{Automatic as Act, Config, Durability, LedgerCopy};
 use crate::trust::{Clients, Home};
 use custody_engine::{
     contain::{Automatic, Freeze},
-    detect::{Detector, Rules},
+    detect::Detector,
     policy::Policies,
     session::{SessionGraph, SessionLimits},
     wire,
@@ -37,6 +37,14 @@ impl Core {
     /// # Errors
     /// [`CoreError`], with what to do about it.
     pub async fn open(home: &Home, config: Config) -> Result<Arc<Core>, CoreError> {
+        Core::open_at(home, config, Clock::System).await
+    }
+
+    /// As [`Core::open`], with a clock of its own.
+    ///
+    /// # Errors
+    /// As [`Core::open`].
+    pub async fn open_at(home: &Home, config: Config, clock: Clock) -> Result<Arc<Core>, CoreError> {
         let options = LedgerOptions {
             durability: match config.ledger.durability {
                 Durability::Default => ledger::Durability::Default,
@@ -61,15 +69,19 @@ impl Core {
         let (ledger, recovery) = Ledger::open(&home.ledger(), keys, options)?;
         let projection = Projection::open(&home.database()).await?;
         let policies = compile_policies(&config)?;
-        let (rules, rules_text) = load_rules(&config)?;
+        let rules_seen = super::rules::print(config.rules.dir.as_deref());
+        let (rules, rules_text) = super::rules::load(&config.rules, config.text.expose())?;
+        let baseline = super::learn::InForce::read(home)?;
         let decided_by =
             DecidedBy { engine: env!("CARGO_PKG_VERSION").to_owned(), rules: rules.digest(), policies: policies.digest(), baseline: None };
         let clients = Clients::open(&home.clients())?;
         let outbox_core: Arc<Mutex<Weak<Core>>> = Arc::default();
         let recorder = outbox_core.clone();
-        let outbox = Outbox::start(channels(&config)?, move |record: AlertRecord| {
+        let outbox = Outbox::start(channels(&config)?, move |mut record: AlertRecord| {
             let core = recorder.lock().unwrap_or_else(std::sync::PoisonError::into_inner).upgrade();
             if let Some(core) = core {
+                // The signature in the request is of the machine's time; the record is of the daemon's.
+                record.at = core.now();
                 let event = Event::AlertSent { case: record.case, channel: record.channel.clone(), ok: record.ok };
                 core.note(None, event, Some(&record));
                 if record.ok && core.raised.try_send(Job::Informed { case: record.case, at: record.at }).is_err() {
@@ -84,8 +96,13 @@ impl Core {
         for row in projection.manifests().await? {
             listings.restore(row.server, row.listing, row.definitions);
         }
+        let pins = super::pins_of(&projection.rulings().await?);
         let (raised, jobs) = mpsc::channel(FINDINGS_WAITING);
         let (applied, applied_watch) = watch::channel(projection.applied().await?);
+        let mut detector = Detector::with_baseline(rules, baseline.get().map(|(baseline, _)| baseline));
+        for suppression in projection.suppressions(clock.now()).await? {
+            let _added = detector.silence(suppression);
+        }
         let core = Arc::new(Core {
             home: home.clone(),
             limits: wire::Limits { bytes: config.limits.frame_bytes, depth: config.limits.depth, ..wire::Limits::default() },
@@ -104,9 +121,15 @@ impl Core {
             applied: applied_watch,
             gate: Gate::restore(freezes),
             policies,
-            detector: Mutex::new(Detector::new(rules)),
+            detector: Mutex::new(detector),
+            rules: super::rules::InForce::new(config.rules.clone(), rules_seen, clock.now()),
+            baseline,
             decided_by,
+            families: Mutex::default(),
+            answered: Mutex::default(),
             listings: Mutex::new(listings),
+            pins: Mutex::new(pins),
+            walks: Mutex::default(),
             attachments: Attachments::default(),
             waiting: super::held::Waiting::default(),
             outbox,
@@ -116,11 +139,13 @@ impl Core {
             stop: CancellationToken::new(),
             ledger,
             config,
+            clock,
         });
         *outbox_core.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::downgrade(&core);
         core.tasks.spawn(follow(core.ledger.clone(), core.projection.clone(), applied, core.stop.clone()));
         core.tasks.spawn(core.clone().work(jobs));
         core.tasks.spawn(core.clone().sweep());
+        core.tasks.spawn(core.clone().watch_rules());
         for webhook in webhooks {
             core.tasks.spawn(copies::tell(webhook, core.ledger.watch_checkpoints(), core.stop.clone()));
         }
@@ -129,7 +154,8 @@ impl Core {
     }
 
     fn started(&self, recovery: &Recovery, rules_text: &str) {
-        self.note(None, Event::DaemonStarted { version: env!("CARGO_PKG_VERSION").to_owned(), recovered: recovery.bytes() }, None::<()>);
+        let clock = self.clock.reading().map(|reading| json!({"virtual_clock": reading, "started": jiff::Timestamp::now()}));
+        self.note(None, Event::DaemonStarted { version: env!("CARGO_PKG_VERSION").to_owned(), recovered: recovery.bytes() }, clock);
         let config = self.config.text.expose();
         self.note(None, Event::ConfigLoaded { what: "config".to_owned(), digest: sha256(config) }, Some(json!({"text": config})));
         let policies = self.policies.cedar_text();
@@ -146,6 +172,7 @@ impl Core {
         self.quiet().await;
         self.outbox.drain(std::time::Duration::from_secs(5)).await;
         self.quiet().await;
+        self.tell_last_repeats();
         self.note(None, Event::DaemonStopped, None::<()>);
         self.settled().await;
         self.stop.cancel();
@@ -175,20 +202,7 @@ fn compile_policies(config: &Config) -> Result<Policies, CoreError> {
     Policies::compile(&config.policy_source(files)).map_err(|faults| CoreError::Loading { what: "policies", faults: lines(&faults) })
 }
 
-fn load_rules(config: &Config) -> Result<(Rules, String), CoreError> {
-    let own = read_dir(config.rules.dir.as_deref(), "yml")?;
-    let mut rules = Rules::with_directory(&own).map_err(|faults| CoreError::Loading { what: "rules", faults: lines(&faults) })?;
-    for (rule, mode) in &config.rules.modes {
-        if !rules.set_enforce(&RuleId(rule.clone()), *mode == Mode::Enforce) {
-            return Err(CoreError::Loading { what: "rules", faults: format!("[rules.modes] names `{rule}`, and there is no such rule") });
-        }
-    }
-    let shipped = custody_engine::detect::shipped().iter().map(|(name, text)| format!("# {name}\n{text}\n"));
-    let text = shipped.chain(own.iter().map(|(name, text)| format!("# {name}\n{text}\n"))).collect();
-    Ok((rules, text))
-}
-
-fn lines(faults: &[impl ToString]) -> String {
+pub(super) fn lines(faults: &[impl ToString]) -> String {
     faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 

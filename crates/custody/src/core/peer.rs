@@ -77,10 +77,21 @@ pub struct Call {
     pub id: Option<Vec<u8>>,
     /// Its method.
     pub method: Option<String>,
+    /// The tool, address or prompt asked for.
+    pub tool: Option<String>,
+    /// For a listing: whether it asks for a further page.
+    pub cursor: bool,
     /// Whether it opens a protocol session.
     pub initialize: bool,
     /// Everything a freeze can name that would stop it.
     pub scopes: Arc<[Scope]>,
+}
+
+impl Call {
+    /// Whether its answer could be a listing: it asks for one, or is a batch.
+    pub(super) fn lists(&self) -> bool {
+        self.method.as_deref().is_none_or(|method| custody_engine::manifest::Listing::of_method(method).is_some())
+    }
 }
 
 /// The right to forward one recorded message, once. Only a decision makes it.
@@ -121,7 +132,9 @@ pub enum Decision {
 pub enum Returned {
     /// Recorded; the bytes may go on.
     Pass,
-    /// Recorded, and withheld from a frozen agent, which reads this.
+    /// Recorded; this goes on instead: the same, without definitions that nobody approved.
+    Sanitised(Vec<u8>),
+    /// Recorded, and withheld from a frozen agent, or for a listing that must not be seen; the agent reads this.
     Withheld(Vec<u8>),
     /// Recorded, and withheld from a frozen agent, which expects nothing.
     Dropped,

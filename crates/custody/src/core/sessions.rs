@@ -90,7 +90,7 @@ impl Core {
 
     /// Adds a link that only the server's answer showed, such as the `Mcp-Session-Id` of an `initialize`.
     pub fn link(&self, session: SessionId, peer: &Peer, link: Link) {
-        let now = Timestamp::now();
+        let now = self.now();
         let mut graph = self.graph.lock().unwrap_or_else(PoisonError::into_inner);
         let links = [Link::Connection(peer.connection), link];
         let attribution = graph.observe(now, &peer.identity, &links, || session);
@@ -122,7 +122,7 @@ impl Core {
             body: reply::json_rpc_error(None, reply::NOT_RECORDED, "not admitted: the record cannot be written", None),
             answer: true,
         };
-        let (session, mut scopes) = self.attribute(peer, mcp_session, None, Timestamp::now()).map_err(unrecorded)?;
+        let (session, mut scopes) = self.attribute(peer, mcp_session, None, self.now()).map_err(unrecorded)?;
         scopes.push(Scope::Server(peer.server.clone()));
         match self.gate.look(&scopes).0 {
             None => Ok(session),
@@ -149,7 +149,7 @@ impl Core {
 
     /// Whether a freeze names what is known of this peer without a session.
     pub fn is_frozen(&self, peer: &Peer) -> bool {
-        self.gate.look(&peer.scopes()).0.is_some()
+        self.is_barred(peer, None)
     }
 
     /// Ends idle sessions on time, not only when the next message comes. Runs until the daemon stops.
@@ -159,10 +159,15 @@ impl Core {
                 () = tokio::time::sleep(SWEEP) => {}
                 () = self.stop.cancelled() => return,
             }
-            let ended = self.graph.lock().unwrap_or_else(PoisonError::into_inner).sweep(Timestamp::now());
-            for (session, why) in ended {
-                self.note(Some(session), Event::SessionEnded { why: why.as_str().to_owned() }, None::<()>);
-            }
+            self.end_idle_sessions();
+        }
+    }
+
+    /// Ends the sessions that are idle by now.
+    pub(super) fn end_idle_sessions(&self) {
+        let ended = self.graph.lock().unwrap_or_else(PoisonError::into_inner).sweep(self.now());
+        for (session, why) in ended {
+            self.note(Some(session), Event::SessionEnded { why: why.as_str().to_owned() }, None::<()>);
         }
     }
 

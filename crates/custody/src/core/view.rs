@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 pub struct Status {
     /// Program version.
     pub version: String,
+    /// What the daemon's virtual clock shows; absent with the machine's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub virtual_clock: Option<super::ClockReading>,
     /// Now.
     pub at: Timestamp,
     /// How far the record can be trusted here (observe-grade or enforcing), and what was checked.
@@ -27,6 +30,9 @@ pub struct Status {
     pub live: usize,
     /// Cases that are not closed.
     pub open_cases: usize,
+    /// The rules in force; absent while no daemon runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules: Option<super::RulesStatus>,
 }
 
 /// One configured server.
@@ -59,7 +65,8 @@ impl Core {
         let cases = self.projection.cases().await?;
         Ok(Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            at: Timestamp::now(),
+            virtual_clock: self.clock.reading(),
+            at: self.now(),
             standing: Standing::assess(&self.home, self.grade()),
             servers: servers.collect(),
             entries: self.ledger.size(),
@@ -67,6 +74,7 @@ impl Core {
             frozen: self.gate.lock().scopes().flat_map(|(scope, actions)| actions.iter().map(|action| (scope.clone(), *action))).collect(),
             live: self.attachments.len(),
             open_cases: cases.iter().filter(|row| row.case.state != CaseState::Closed).count(),
+            rules: Some(self.rules_status()),
         })
     }
 

@@ -46,6 +46,9 @@ pub enum DrillError {
     /// The ledger could not be read back.
     #[error("the ledger could not be read")]
     Ledger(#[from] custody_store::ledger::LedgerError),
+    /// The daemon could not be asked.
+    #[error("the daemon could not be asked, or its clock not be advanced")]
+    Clock(#[source] crate::api::ClientError),
     /// The runtime could not be made.
     #[error("the runtime could not be started")]
     Runtime(#[source] io::Error),

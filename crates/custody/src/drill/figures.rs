@@ -62,8 +62,34 @@ pub struct Figures {
     pub home: PathBuf,
     /// From the first agent's first byte to the last answer, then to the end of the drill.
     pub took_ms: (f64, f64),
+    /// What a drill over virtual days shows beside all this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub course: Option<CourseFigure>,
     /// What did not hold; empty when the drill passed.
     pub failed: Vec<String>,
+}
+
+/// A drill over virtual days.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct CourseFigure {
+    /// Days that passed on the virtual clock.
+    pub virtual_days: f64,
+    /// Sessions before the trial, and their calls.
+    pub lessons: (usize, usize),
+    /// What `custody learn` said; `None` where nothing is learned.
+    pub learned: Option<serde_json::Value>,
+    /// Independent families of the findings of the trial's agent.
+    pub families: Vec<Family>,
+    /// Calls of the attack that are counted as loot and ran before the decisive finding; between it and the freeze; after.
+    pub loot: (usize, usize, usize),
+    /// What is quarantined.
+    pub quarantined: Vec<Scope>,
+    /// Agents that read an order in a definition.
+    pub turned: Vec<String>,
+    /// Calls that brought a secret to a server, or fetched it.
+    pub secrets_arrived: usize,
+    /// Calls of a tool whose definition had changed, and how many of them any server answered.
+    pub quarantined_calls: (usize, usize),
 }
 
 /// One finding.
@@ -185,7 +211,7 @@ pub fn ms(from: Timestamp, to: Timestamp) -> f64 {
 impl Record {
     /// When the drill's clock starts: with the contained principal's session, else with the first one.
     pub fn start(&self) -> Timestamp {
-        let of_p1 = self.p1().and_then(|(_, p1)| p1.session).and_then(|session| self.sessions.get(&session)).map(|(_, at)| *at);
+        let of_p1 = self.decisive().and_then(|(_, p1)| p1.session).and_then(|session| self.sessions.get(&session)).map(|(_, at)| *at);
         of_p1.or(self.sessions.values().map(|(_, at)| *at).min()).unwrap_or_default()
     }
 
@@ -217,8 +243,9 @@ impl Record {
 
     /// From the P1 finding to the freeze's receipt. The freeze is in force before the finding is written, so this is an upper bound.
     pub(super) fn detect_to_freeze_ms(&self) -> Option<f64> {
-        let (_, p1) = self.p1()?;
-        Some(ms(p1.at, self.action("freeze_scope")?.receipt.at))
+        let (leaf, p1) = self.decisive()?;
+        let freeze = self.action("freeze_scope")?;
+        Some(ms(self.real(*leaf, p1.at), self.real(freeze.leaf, freeze.receipt.at)))
     }
 }
 

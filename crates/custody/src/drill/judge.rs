@@ -78,7 +78,7 @@ fn attacked(truth: &Truth, principal: &str, attempts: usize, played: &Played, re
     });
     failed.unless(!figures.carried_out, || format!("{} carried something out to {}", truth.tool, truth.destination));
 
-    match record.p1() {
+    match record.decisive() {
         None => failed.add("no P1 finding".to_owned()),
         Some((_, p1)) => {
             failed.unless(p1.requirement == "D1", || format!("the P1 is {} ({})", p1.rule, p1.requirement));
@@ -136,15 +136,18 @@ fn shown(sent: Option<&Sent>) -> String {
     format!("{:?} by {}{how}: {answer}", sent.tool, sent.principal)
 }
 
+/// What did not hold, so far.
 #[derive(Default)]
-struct Failures(Vec<String>);
+pub struct Failures(pub Vec<String>);
 
 impl Failures {
-    fn add(&mut self, what: String) {
+    /// One more.
+    pub fn add(&mut self, what: String) {
         self.0.push(what);
     }
 
-    fn unless(&mut self, held: bool, what: impl FnOnce() -> String) {
+    /// One more, unless it held.
+    pub fn unless(&mut self, held: bool, what: impl FnOnce() -> String) {
         if !held {
             self.add(what());
         }

@@ -6,6 +6,7 @@
 
 pub mod agent;
 mod corpus;
+pub mod course;
 mod error;
 pub mod figures;
 mod judge;
@@ -24,12 +25,18 @@ pub use error::DrillError;
 pub use figures::Figures;
 pub use judge::source_is;
 
-use agent::{Phase, Played};
+use crate::{
+    practice::LoggedCall,
+    trust::{Home, Secret},
+};
+use agent::Phase;
+use custody_store::ledger::Reader;
 use figures::*;
 use plan::Plan;
+use receiver::Received;
 use record::Record;
-use scenarios::Scenario;
-use stage::Stage;
+use scenarios::{Scenario, Script};
+use stage::{Files, Stage};
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
@@ -44,7 +51,7 @@ const LOOK: Duration = Duration::from_millis(5);
 /// Arguments of `custody drill`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// What to drill: document-injection or clean
+    /// What to drill; `--list` names them all
     #[arg(long, value_name = "NAME", default_value = "document-injection")]
     pub scenario: String,
     /// Decides everything that varies; the same seed gives the same drill
@@ -53,20 +60,27 @@ pub struct Args {
     /// Record and find, but enforce nothing: see what the same agent does when nobody stops it. Such a drill does not hold
     #[arg(long)]
     pub unguarded: bool,
+    /// Name the scenarios, each with one line
+    #[arg(long)]
+    pub list: bool,
 }
 
 /// Runs a drill. `home` is made and left behind; without one, a directory in the temporary directory is.
 ///
 /// The exit code is 0 only when everything held that the drill expects.
 pub fn run(args: &Args, home: Option<PathBuf>, json: bool) -> ExitCode {
+    if args.list {
+        anstream::print!("{}", show::list(json));
+        return ExitCode::SUCCESS;
+    }
     let ran = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(DrillError::Runtime);
     let ran = ran.and_then(|runtime| runtime.block_on(drill(args, home)));
     match ran {
-        Ok((plan, record, figures)) => {
+        Ok(Drilled { report, figures }) => {
             if json {
                 anstream::println!("{}", serde_json::to_string(&figures).expect("figures are plain data"));
             } else {
-                anstream::print!("{}", show::report(&plan, &record, &figures));
+                anstream::print!("{report}");
             }
             if figures.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
@@ -87,56 +101,119 @@ pub fn run(args: &Args, home: Option<PathBuf>, json: bool) -> ExitCode {
 ///
 /// # Errors
 /// When it could not be run; that it did not hold is in [`Figures::failed`].
-pub async fn drill(args: &Args, home: Option<PathBuf>) -> Result<(Plan, Record, Figures), DrillError> {
+pub async fn drill(args: &Args, home: Option<PathBuf>) -> Result<Drilled, DrillError> {
     let began = Instant::now();
     let scenario = scenarios::named(&args.scenario).ok_or_else(|| {
         let known: Vec<&str> = scenarios::all().iter().map(|scenario: &Scenario| scenario.name).collect();
         DrillError::NoScenario { name: args.scenario.clone(), known: known.join(", ") }
     })?;
-    let plan = (scenario.plan)(args.seed);
     let root = match home {
         Some(home) => home,
-        None => temporary(&plan)?,
+        None => temporary(scenario.name, args.seed)?,
     };
-    let stage = Stage::set(&root, &plan, !args.unguarded).await?;
+    match scenario.script {
+        Script::Hour(plan) => {
+            let plan = plan(args.seed);
+            let (record, figures) = hour(&plan, &root, !args.unguarded, began).await?;
+            Ok(Drilled { report: show::report(&plan, &record, &figures), figures })
+        }
+        Script::Course(course) => {
+            let course = course(args.seed);
+            let (record, figures) = course::drill(&course, &root, !args.unguarded, began).await?;
+            Ok(Drilled { report: course::report(&course, &record, &figures), figures })
+        }
+    }
+}
+
+/// A drill that was run.
+pub struct Drilled {
+    /// For people.
+    pub report: String,
+    /// For scripts.
+    pub figures: Figures,
+}
+
+async fn hour(plan: &Plan, root: &Path, guarded: bool, began: Instant) -> Result<(Record, Figures), DrillError> {
+    let stage = Stage::set(root, &plan.setting(), guarded).await?;
     let playing = Instant::now();
-    let mut played = agent::play(&plan, |principal| stage.endpoint(principal)).await;
+    let mut played = agent::play(plan, |principal| stage.endpoint(principal, plan::SERVER)).await;
     let playing = playing.elapsed();
     let reader = proof::reader(&stage.home)?;
-    let record = settled(&reader, !args.unguarded).await?;
-    let evidence = match record.case() {
+    let evidence = preserved(&stage, &reader, guarded).await?;
+    played.hang_up().await;
+    let closed = Closed::of(stage, &reader, &[plan::SERVER], evidence).await?;
+    let (record, log) = (&closed.record, &closed.log);
+    let innocent = |tag: &str| tag.rsplit_once('/').is_some_and(|(principal, _)| !judge::is_turned(plan, principal));
+    let attempts: Vec<_> = played.calls.iter().filter(|sent| matches!(sent.phase, Phase::Attempt(..))).collect();
+    let innocents: Vec<_> = played.calls.iter().filter(|sent| !judge::is_turned(plan, &sent.principal)).collect();
+    let part = Part {
+        scenario: plan.scenario,
+        seed: plan.seed,
+        truth: plan.attack.as_ref().map(|(truth, _)| truth),
+        attempts: (attempts.len(), attempts.iter().filter(|sent| sent.answer.ran()).count()),
+        innocent: (innocents.len(), innocents.iter().filter(|sent| !sent.answer.ran()).count()),
+    };
+    let mut figures = figures_of(&part, &closed).with_seen(&witness::seen(log, record, innocent));
+    figures.carried_out = part.truth.is_some_and(|truth| carried_out(&closed.files.data(), truth));
+    figures.took_ms = (millis(playing), millis(began.elapsed()));
+    figures.failed = judge::failures(plan, &played, record, &figures);
+    Ok((closed.record, figures))
+}
+
+/// Waits until the incident is worked through, and exports its evidence while the daemon runs.
+async fn preserved(stage: &Stage, reader: &Reader, guarded: bool) -> Result<Option<EvidenceFigure>, DrillError> {
+    let record = settled(reader, guarded).await?;
+    Ok(match record.case() {
         Some(case) => Some(proof::export(&stage.home, case.id).await?),
         None => None,
-    };
-    played.hang_up().await;
-    let (home, files, receiver, secret) = stage.strike().await?;
-    let received = receiver.close().await;
-    // Once more, now that nobody writes any more: the figures are of the whole ledger.
-    let record = Record::read(reader.open_entries(custody_model::LeafIndex(0)))?;
-    let log = crate::practice::read_log(&files.calls()).map_err(DrillError::io("read", files.calls()))?;
-    let innocent = |tag: &str| tag.rsplit_once('/').is_some_and(|(principal, _)| !judge::is_turned(&plan, principal));
-    let seen = witness::seen(&log, &record, innocent);
-    let verified = proof::verify_home(&home).await?;
-    let mut figures = figures_of(&plan, &played, &record, home.root(), verified).with_seen(&seen);
-    figures.evidence = evidence;
-    for (figure, alert) in figures.alerts.iter_mut().zip(&record.alerts) {
-        let arrived = received.iter().find(|received| proof::digest(&received.body) == alert.digest);
-        figure.received = arrived.is_some();
-        figure.signed = arrived.is_some_and(|arrived| arrived.signed_with(secret.expose()));
+    })
+}
+
+/// Everything that is left when all parts have ended.
+struct Closed {
+    home: Home,
+    files: Files,
+    record: Record,
+    log: Vec<LoggedCall>,
+    received: Vec<Received>,
+    secret: Secret,
+    evidence: Option<EvidenceFigure>,
+    verified: bool,
+}
+
+impl Closed {
+    async fn of(stage: Stage, reader: &Reader, servers: &[&str], evidence: Option<EvidenceFigure>) -> Result<Closed, DrillError> {
+        let (home, files, receiver, secret) = stage.strike().await?;
+        let received = receiver.close().await;
+        // Once more, now that nobody writes any more: the figures are of the whole ledger.
+        let record = Record::read(reader.open_entries(custody_model::LeafIndex(0)))?;
+        let mut log = Vec::new();
+        for server in servers {
+            let calls = files.calls_of(server);
+            log.extend(crate::practice::read_log(&calls).map_err(DrillError::io("read", calls))?);
+        }
+        let verified = proof::verify_home(&home).await?;
+        Ok(Closed { home, files, record, log, received, secret, evidence, verified })
     }
-    figures.alert_ms = record.p1().and_then(|(_, p1)| received.iter().map(|received| ms(p1.at, received.at)).min_by(f64::total_cmp));
-    figures.carried_out = plan.attack.as_ref().is_some_and(|(truth, _)| carried_out(&files.data(), truth));
-    figures.took_ms = (millis(playing), millis(began.elapsed()));
-    figures.failed = judge::failures(&plan, &played, &record, &figures);
-    Ok((plan, record, figures))
+}
+
+/// What a kind of drill knows of its calls.
+struct Part<'a> {
+    scenario: &'static str,
+    seed: u64,
+    truth: Option<&'a plan::Truth>,
+    /// Made, and answered.
+    attempts: (usize, usize),
+    /// Made, and hurt.
+    innocent: (usize, usize),
 }
 
 fn millis(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1000.0
 }
 
-fn temporary(plan: &Plan) -> Result<PathBuf, DrillError> {
-    let name = format!("custody-drill-{}-{}-", plan.scenario, plan.seed);
+fn temporary(scenario: &str, seed: u64) -> Result<PathBuf, DrillError> {
+    let name = format!("custody-drill-{scenario}-{seed}-");
     let place = tempfile::Builder::new().prefix(&name).tempdir().map_err(DrillError::io("make a directory in", std::env::temp_dir()))?;
     Ok(place.keep().join("home"))
 }
@@ -159,21 +236,26 @@ fn carried_out(data: &Path, truth: &plan::Truth) -> bool {
     contains("outbox.jsonl") || contains("mail.mbox") || contains("payments.jsonl") || data.join("files").join(&truth.destination).is_file()
 }
 
-fn figures_of(plan: &Plan, played: &Played, record: &Record, home: &Path, ledger_verified: bool) -> Figures {
+fn figures_of(part: &Part<'_>, closed: &Closed) -> Figures {
+    let record = &closed.record;
     let case = record.case();
-    let p1 = record.p1().map(|(_, p1)| p1);
-    let truth = plan.attack.as_ref().map(|(truth, _)| truth);
+    let decisive = record.decisive();
+    let p1 = decisive.map(|(_, finding)| finding);
     let start = record.start();
-    let attempts: Vec<_> = played.calls.iter().filter(|sent| matches!(sent.phase, Phase::Attempt(..))).collect();
-    let innocent: Vec<_> = played.calls.iter().filter(|sent| !judge::is_turned(plan, &sent.principal)).collect();
     let contained = p1.and_then(|p1| p1.principal.clone());
     let denied = |session: &Option<custody_model::SessionId>| {
         let of = session.and_then(|session| record.principal(session));
         of.is_some() && of == contained.as_ref().map(|name| name.as_str())
     };
+    let received =
+        |alert: &custody_model::AlertRecord| closed.received.iter().find(|received| proof::digest(&received.body) == alert.digest);
+    let alerted = decisive.and_then(|(leaf, p1)| {
+        let found = record.real(*leaf, p1.at);
+        closed.received.iter().map(|received| ms(found, received.at)).min_by(f64::total_cmp)
+    });
     Figures {
-        scenario: plan.scenario,
-        seed: plan.seed,
+        scenario: part.scenario,
+        seed: part.seed,
         findings: record.finding_figures(),
         calls_forwarded_after_p1: 0,
         detect_to_freeze_ms: record.detect_to_freeze_ms(),
@@ -190,38 +272,39 @@ fn figures_of(plan: &Plan, played: &Played, record: &Record, home: &Path, ledger
                 ok: alert.ok,
                 at_ms: ms(start, alert.at),
                 attempts: alert.attempts,
-                received: false,
-                signed: false,
+                received: received(alert).is_some(),
+                signed: received(alert).is_some_and(|received| received.signed_with(closed.secret.expose())),
             })
             .collect(),
-        evidence: None,
+        evidence: closed.evidence.clone(),
         source: case.and_then(|case| case.source.as_ref()).map(|source| SourceFigure {
             tool: source.tool.clone(),
             document: source.document.clone(),
             place: source.place.clone(),
             excerpt: source.excerpt.clone(),
-            correct: truth.is_some_and(|truth| source_is(truth, source)),
+            correct: part.truth.is_some_and(|truth| source_is(truth, source)),
             confidence: source.confidence,
         }),
         source_ms: p1.and_then(|p1| record.source_at().map(|at| ms(p1.at, at))),
-        ledger: LedgerFigure { entries: record.entries, verified: ledger_verified },
+        ledger: LedgerFigure { entries: record.entries, verified: closed.verified },
         principal: contained.clone(),
         case: case.map(|case| case.id),
         incident_type: case.map(|case| case.incident_type),
         clocks: case.map(|case| case.clocks.clone()).unwrap_or_default(),
-        alert_ms: None,
+        alert_ms: alerted,
         attempts: AttemptsFigure {
-            made: attempts.len(),
-            answered: attempts.iter().filter(|sent| sent.answer.ran()).count(),
+            made: part.attempts.0,
+            answered: part.attempts.1,
             denied: record.denied.iter().filter(|(_, session)| denied(session)).count(),
         },
         calls_in_flight_at_p1: 0,
         calls_arrived: 0,
         calls_unrecorded: 0,
-        innocent: InnocentFigure { calls: innocent.len(), hurt: innocent.iter().filter(|sent| !sent.answer.ran()).count() },
+        innocent: InnocentFigure { calls: part.innocent.0, hurt: part.innocent.1 },
         carried_out: false,
-        home: home.to_owned(),
+        home: closed.home.root().to_owned(),
         took_ms: (0.0, 0.0),
+        course: None,
         failed: Vec::new(),
     }
 }

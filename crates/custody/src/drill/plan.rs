@@ -1,5 +1,6 @@
 //! What a seed decides, before anything runs.
 
+use crate::practice::Profile;
 use serde_json::{Map, Value, json};
 
 /// MCP lifecycle an agent's connection uses.
@@ -197,11 +198,73 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// What must stand before it can be played: one practice server, the machine's clock.
+    pub fn setting(&self) -> Setting {
+        let client = |agent: &AgentPlan| Client { principal: agent.principal.clone(), role: agent.role.clone(), task: agent.task.clone() };
+        Setting {
+            scenario: self.scenario,
+            seed: self.seed,
+            servers: vec![ServerPlan { name: SERVER, profile: Profile::Office }],
+            documents: self.documents.clone(),
+            database: self.database.clone(),
+            roles: self.roles.clone(),
+            clients: self.agents.iter().map(client).collect(),
+            virtual_clock: false,
+        }
+    }
+}
+
+/// The practice server's name in the drill's configuration, where there is only one.
+pub const SERVER: &str = "practice";
+
+/// An MCP server of a drill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServerPlan {
+    /// Its name in the configuration.
+    pub name: &'static str,
+    /// Its tools.
+    pub profile: Profile,
+}
+
+/// An adopted client.
+#[derive(Debug, Clone)]
+pub struct Client {
+    /// Its name.
+    pub principal: String,
+    /// Its role.
+    pub role: String,
+    /// Its declared task.
+    pub task: String,
+}
+
+/// What must stand before anything is played.
+#[derive(Debug, Clone)]
+pub struct Setting {
+    /// The scenario.
+    pub scenario: &'static str,
+    /// The seed.
+    pub seed: u64,
+    /// The servers; documents are files of the first.
+    pub servers: Vec<ServerPlan>,
+    /// The corpus.
+    pub documents: Vec<Document>,
+    /// The database of every server.
+    pub database: Value,
+    /// Roles. A tool without a server's name is one of the first server.
+    pub roles: Vec<RolePlan>,
+    /// Adopted clients.
+    pub clients: Vec<Client>,
+    /// Whether the daemon's clock is a virtual one.
+    pub virtual_clock: bool,
+}
+
+impl Setting {
     /// Writes corpus and database below the practice server's data directory.
     ///
     /// # Errors
     /// When the disk refuses.
     pub fn write_corpus(&self, data: &std::path::Path) -> std::io::Result<()> {
+        std::fs::create_dir_all(data)?;
         for document in &self.documents {
             let path = data.join("files").join(&document.path);
             if let Some(parent) = path.parent() {

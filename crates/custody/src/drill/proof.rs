@@ -38,6 +38,17 @@ pub async fn export(home: &Home, case: CaseId) -> Result<EvidenceFigure, DrillEr
     Ok(evidence)
 }
 
+/// `custody learn --apply`; what it said, if it succeeded.
+pub async fn learn(home: &Home) -> Result<Option<Value>, DrillError> {
+    let (learned, answer) = custody(home, &["learn", "--apply"]).await?;
+    Ok(learned.then(|| answer.unwrap_or_default()))
+}
+
+/// `custody manifest approve --ahead`: a change that is announced.
+pub async fn announce(home: &Home, server: &str, tool: &str, reference: &str) -> Result<bool, DrillError> {
+    Ok(custody(home, &["manifest", "approve", server, tool, "--ahead", "--change", reference]).await?.0)
+}
+
 /// `custody verify` on the home.
 pub async fn verify_home(home: &Home) -> Result<bool, DrillError> {
     verify(home, Some(home.root())).await

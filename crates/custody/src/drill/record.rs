@@ -2,7 +2,7 @@
 
 use super::agent::CALL_KEY;
 use custody_model::*;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
@@ -58,6 +58,10 @@ pub struct Record {
     pub results: HashMap<LeafIndex, Timestamp>,
     /// Refusals without a valid credential.
     pub refused: u64,
+    /// What was intended, by action.
+    pub steps: HashMap<ActionId, Step>,
+    /// From which leaf on the daemon's clock was how far ahead of the machine's.
+    pub ahead: Vec<(LeafIndex, SignedDuration)>,
 }
 
 impl Record {
@@ -86,6 +90,13 @@ impl Record {
             Event::CaseUpdated { .. } => self.cases.extend(parsed(detail).map(|case| (entry.at, case))),
             Event::ActionDone { verb, .. } => self.actions.extend(parsed(detail).map(|receipt| Acted { leaf, verb, receipt })),
             Event::AlertSent { .. } => self.alerts.extend(parsed::<AlertRecord>(detail)),
+            Event::ActionIntended { action, .. } => self.steps.extend(parsed(detail).map(|step| (action, step))),
+            Event::DaemonStarted { .. } => self.ahead.extend(detail.and_then(|detail| set_off(&detail)).map(|by| (leaf, by))),
+            Event::OperatorActed { verb } if verb == "advance_clock" => {
+                let by = detail.and_then(|detail| detail["advance_ms"].as_i64()).unwrap_or_default();
+                let before = self.ahead.last().map(|(_, by)| *by).unwrap_or_default();
+                self.ahead.push((leaf, before + SignedDuration::from_millis(by)));
+            }
             Event::AccessRefused { count, .. } => self.refused += count,
             Event::Message(message) if message.direction == Direction::ToAgent => {
                 self.results.insert(leaf, entry.at);
@@ -104,14 +115,28 @@ impl Record {
         }
     }
 
-    /// The first P1 finding, with its leaf.
-    pub fn p1(&self) -> Option<&(LeafIndex, Finding)> {
-        self.findings.iter().find(|(_, finding)| finding.priority == Priority::P1)
+    /// The finding that everything else followed from, with its leaf: the first P1; else the first that is of a second family
+    /// in its session; else the first that triage held suspicious.
+    pub fn decisive(&self) -> Option<&(LeafIndex, Finding)> {
+        let found = |decides: &dyn Fn(&Finding) -> bool| self.findings.iter().find(|(_, finding)| decides(finding));
+        let second = |finding: &Finding| {
+            let before = self.findings.iter().map(|(_, other)| other).take_while(|other| other.id != finding.id);
+            finding.session.is_some() && before.filter(|other| other.session == finding.session).any(|other| other.family != finding.family)
+        };
+        let suspicious =
+            |finding: &Finding| self.triages.get(&finding.id).is_some_and(|triage| triage.disposition == Disposition::Suspicious);
+        found(&|finding| finding.priority == Priority::P1).or_else(|| found(&second)).or_else(|| found(&suspicious))
     }
 
-    /// The last state of the case that the P1 finding belongs to, else of the last case.
+    /// The machine's time of what was recorded at this leaf with this time.
+    pub fn real(&self, leaf: LeafIndex, at: Timestamp) -> Timestamp {
+        let ahead = self.ahead.iter().rev().find(|(from, _)| *from < leaf).map(|(_, by)| *by).unwrap_or_default();
+        at.saturating_sub(ahead).unwrap_or(at)
+    }
+
+    /// The last state of the case that the decisive finding belongs to, else of the last case.
     pub fn case(&self) -> Option<&Case> {
-        let of_p1 = self.p1().and_then(|(_, p1)| self.cases.iter().rev().find(|(_, case)| case.findings.contains(&p1.id)));
+        let of_p1 = self.decisive().and_then(|(_, p1)| self.cases.iter().rev().find(|(_, case)| case.findings.contains(&p1.id)));
         of_p1.or(self.cases.last()).map(|(_, case)| case)
     }
 
@@ -136,6 +161,12 @@ impl Record {
         let contained = self.case().is_none_or(|case| case.state != CaseState::Open);
         triaged && (!guarded || contained && (self.cases.is_empty() || !self.alerts.is_empty()))
     }
+}
+
+/// How far ahead of the machine's clock a virtual one began.
+fn set_off(detail: &Value) -> Option<SignedDuration> {
+    let time = |value: &Value| value.as_str()?.parse::<Timestamp>().ok();
+    Some(time(&detail["virtual_clock"]["now"])?.duration_since(time(&detail["started"])?))
 }
 
 fn parsed<T: DeserializeOwned>(detail: Option<Value>) -> Option<T> {

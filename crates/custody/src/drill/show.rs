@@ -5,11 +5,11 @@ use anstyle::{AnsiColor, Style};
 use custody_model::*;
 use std::fmt::Write;
 
-const DIM: Style = Style::new().dimmed();
-const BOLD: Style = Style::new().bold();
-const RED: Style = Style::new().bold().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Red)));
-const GREEN: Style = Style::new().bold().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Green)));
-const AMBER: Style = Style::new().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Yellow)));
+pub(super) const DIM: Style = Style::new().dimmed();
+pub(super) const BOLD: Style = Style::new().bold();
+pub(super) const RED: Style = Style::new().bold().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Red)));
+pub(super) const GREEN: Style = Style::new().bold().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Green)));
+pub(super) const AMBER: Style = Style::new().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Yellow)));
 
 /// Longest line of an excerpt.
 const WIDTH: usize = 92;
@@ -24,6 +24,16 @@ struct Moment {
     style: Style,
     what: String,
     more: Vec<String>,
+}
+
+/// Every scenario in one line, or as JSON.
+pub fn list(json: bool) -> String {
+    let all = super::scenarios::all();
+    if json {
+        let all: Vec<_> = all.iter().map(|scenario| serde_json::json!({"name": scenario.name, "about": scenario.about})).collect();
+        return format!("{}\n", serde_json::Value::from(all));
+    }
+    all.iter().map(|scenario| format!("{BOLD}{:<26}{BOLD:#}{}\n", scenario.name, scenario.about)).collect()
 }
 
 /// The whole report, with colours that `anstream` takes out where nobody sees them.
@@ -68,7 +78,7 @@ fn timeline(record: &Record, figures: &Figures) -> Vec<Moment> {
     let start = record.start();
     let mut moments = Vec::new();
     let mut add = |at_ms: f64, style: Style, what: String, more: Vec<String>| moments.push(Moment { at_ms, style, what, more });
-    let Some((p1_leaf, p1)) = record.p1() else {
+    let Some((p1_leaf, p1)) = record.decisive() else {
         for (detail, at) in record.sessions.values() {
             let calls = record.calls.iter().filter(|(tag, _)| tag.starts_with(&format!("{}/", detail.identity.principal))).count();
             add(
@@ -172,7 +182,7 @@ fn who(detail: &SessionDetail) -> String {
     [role, task].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
-fn priority(priority: Priority) -> &'static str {
+pub(super) fn priority(priority: Priority) -> &'static str {
     match priority {
         Priority::P1 => "P1",
         Priority::P2 => "P2",
@@ -202,7 +212,7 @@ fn span(seconds: u64) -> String {
 }
 
 /// A receipt in one short line: what is listed many times is counted.
-fn short(result: &str) -> String {
+pub(super) fn short(result: &str) -> String {
     let (connections, rest): (Vec<&str>, Vec<&str>) = result.split(", ").partition(|part| part.starts_with("connection con_"));
     // The last one listed carries the verb.
     let verb = connections.last().and_then(|last| last.split_once(' ')).and_then(|(_, rest)| rest.split_once(' ')).map(|(_, verb)| verb);
@@ -277,7 +287,7 @@ fn verdict(figures: &Figures) -> Vec<(&'static str, String, bool)> {
     lines
 }
 
-fn next(out: &mut String, figures: &Figures) {
+pub(super) fn next(out: &mut String, figures: &Figures) {
     let home = figures.home.display();
     _ = writeln!(out, "\n{DIM}Everything is left in{DIM:#} {home}");
     _ = writeln!(out, "  custody --home {home} verify");

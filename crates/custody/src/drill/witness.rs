@@ -24,7 +24,7 @@ pub struct Seen {
 /// by the ledger as allowed at an earlier leaf. A call that carries no number, or one that nobody innocent sent, counts
 /// as the contained principal's: what cannot be told apart counts against Custody.
 pub fn seen(log: &[LoggedCall], record: &Record, innocent: impl Fn(&str) -> bool) -> Seen {
-    let p1 = record.p1();
+    let p1 = record.decisive();
     let mut seen = Seen { arrived: log.len(), ..Seen::default() };
     for logged in log {
         let tag = logged.meta.as_ref().and_then(|meta| meta.get(CALL_KEY)).and_then(|tag| tag.as_str());
@@ -35,7 +35,7 @@ pub fn seen(log: &[LoggedCall], record: &Record, innocent: impl Fn(&str) -> bool
             seen.unrecorded += 1;
         }
         let Some((leaf, finding)) = p1 else { continue };
-        if logged.at <= finding.at || tag.is_some_and(&innocent) {
+        if logged.at <= record.real(*leaf, finding.at) || tag.is_some_and(&innocent) {
             continue;
         }
         match allowed {

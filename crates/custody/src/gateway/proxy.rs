@@ -148,6 +148,7 @@ impl Proxy {
         for (name, value) in headers::forwarded(headers) {
             request.headers_mut().append(name, value.clone());
         }
+        request.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         request.headers_mut().extend(self.headers.clone());
         self.client.request(request).await.map_err(|error| innermost(&error))
     }
@@ -159,6 +160,13 @@ impl Proxy {
         *response.status_mut() = head.status;
         for (name, value) in headers::returned(&head.headers) {
             response.headers_mut().append(name, value.clone());
+        }
+        if is_coded(&head.headers) {
+            let id = call.as_ref().and_then(|c| c.id.as_deref());
+            let why = format!("server `{}` answered in a coding that it was not asked for, and nobody can judge that", peer.server);
+            let body = reply::json_rpc_error(id, reply::UPSTREAM_FAILED, &why, None);
+            self.core.told(&peer, call.as_ref(), &body);
+            return Err(reply::json_response(StatusCode::BAD_GATEWAY, body));
         }
         let stream = text(&head.headers, "content-type").is_some_and(|kind| kind.starts_with("text/event-stream"));
         if stream {
@@ -185,6 +193,7 @@ impl Proxy {
         }
         match self.core.to_agent(&peer, call.as_ref(), &bytes).await {
             Returned::Pass => *response.body_mut() = reply::full(bytes),
+            Returned::Sanitised(body) => *response.body_mut() = reply::full(body),
             Returned::Dropped => {}
             Returned::Withheld(body) => {
                 response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -221,6 +230,7 @@ impl Proxy {
                         None => event.raw,
                         Some(data) => match core.to_agent(&peer, call.as_ref(), &data).await {
                             Returned::Pass => event.raw,
+                            Returned::Sanitised(body) => resumable(&event.id, event.event.as_deref(), &body),
                             Returned::Dropped => continue,
                             Returned::Withheld(body) | Returned::NotRecorded(body) => event_of(&body),
                         },
@@ -273,6 +283,28 @@ impl Sessions {
         owners.owner.insert(id.to_owned(), principal.clone());
         owners.order.push_back(id.to_owned());
     }
+}
+
+/// One server-sent event with the id and name that it had, so that a client can still resume after it.
+fn resumable(id: &Option<String>, name: Option<&str>, message: &[u8]) -> Vec<u8> {
+    let mut event = Vec::with_capacity(message.len() + 64);
+    for (field, value) in [("id", id.as_deref()), ("event", name)] {
+        if let Some(value) = value {
+            event.extend_from_slice(format!("{field}: {value}\n").as_bytes());
+        }
+    }
+    for line in message.split(|byte| *byte == b'\n') {
+        event.extend_from_slice(b"data: ");
+        event.extend_from_slice(line);
+        event.push(b'\n');
+    }
+    event.push(b'\n');
+    event
+}
+
+/// Whether a body is in a coding that nobody here reads. None was asked for.
+fn is_coded(headers: &HeaderMap) -> bool {
+    headers.get_all(header::CONTENT_ENCODING).iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 /// One server-sent event of a JSON message that has no newline in it.

@@ -101,7 +101,7 @@ impl Decider for ShimDecider {
     async fn to_agent(&self, _: &ConnectionInfo, call: Option<Call>, frame: Vec<u8>) -> Forward {
         match self.core.to_agent(&self.peer, call.as_ref(), &frame).await {
             Returned::Pass => Forward::Send(frame, ()),
-            Returned::Withheld(body) | Returned::NotRecorded(body) => Forward::Send(body, ()),
+            Returned::Sanitised(body) | Returned::Withheld(body) | Returned::NotRecorded(body) => Forward::Send(body, ()),
             Returned::Dropped => Forward::Drop,
         }
     }

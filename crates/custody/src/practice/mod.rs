@@ -6,14 +6,17 @@
 //!
 //! Protocol revisions: all that `rmcp` knows, among them 2025-06-18, 2025-11-25 and 2026-07-28, over stdio and Streamable HTTP.
 
+mod changes;
 mod log;
 mod sample;
 mod server;
 mod tools;
 mod world;
 
+pub use changes::{Changed, Changes};
 pub use log::{CallLog, LoggedCall, read_log};
 pub use server::PracticeServer;
+pub use tools::Profile;
 pub use world::World;
 
 use rmcp::{
@@ -33,7 +36,7 @@ use tokio_util::sync::CancellationToken;
 const BODY_BYTES: usize = 4 * 1024 * 1024;
 
 /// Arguments of `custody practice-server`.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 pub struct Args {
     /// Directory the tools work in; made, with a few sample documents, if it does not exist
     #[arg(long, value_name = "DIR", default_value = "practice")]
@@ -44,6 +47,12 @@ pub struct Args {
     /// Serve Streamable HTTP at /mcp on this address instead of stdio; port 0 takes a free port and prints the address
     #[arg(long, value_name = "ADDRESS")]
     pub http: Option<SocketAddr>,
+    /// Which tools it has
+    #[arg(long, value_enum, default_value_t)]
+    pub profile: Profile,
+    /// Definitions that differ, as JSON; read anew for each listing, so that they can change while the server runs
+    #[arg(long, value_name = "FILE")]
+    pub changes: Option<PathBuf>,
 }
 
 /// Why the practice server did not start or stopped.
@@ -108,13 +117,15 @@ fn serve(args: Args) -> Result<(), PracticeError> {
             None => serve_stdio(server).await,
             Some(address) => {
                 let listening = listen(server, address).await?;
+                // Before the address is told: whoever reads it may ask for the end at once.
+                let interrupted = interrupted()?;
                 let mut out = io::stdout().lock();
                 writeln!(out, "practice server on http://{}/mcp", listening.address)?;
                 out.flush()?;
                 drop(out);
                 let stop = listening.stop.clone();
                 tokio::spawn(async move {
-                    interrupted().await;
+                    interrupted.await;
                     stop.cancel();
                 });
                 listening.ended().await
@@ -137,7 +148,7 @@ pub fn open(args: &Args) -> Result<PracticeServer, PracticeError> {
         Some(path) => Some(CallLog::open(path).map_err(|source| PracticeError::Log { path: path.clone(), source })?),
         None => None,
     };
-    Ok(PracticeServer::new(world, log))
+    Ok(PracticeServer::new(world, log).with_profile(args.profile, Changes(args.changes.clone())))
 }
 
 async fn serve_stdio(server: PracticeServer) -> Result<(), PracticeError> {
@@ -195,13 +206,14 @@ pub async fn listen(server: PracticeServer, address: SocketAddr) -> Result<Liste
     Ok(Listening { address, stop, task })
 }
 
-async fn interrupted() {
+/// Listens for SIGTERM and SIGINT from now on; the future ends with the first of them.
+fn interrupted() -> io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
-    }
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }

@@ -1,32 +1,43 @@
 //! The MCP side: listing, calling, and the log line before each call.
 
 use super::{
+    changes::Changes,
     log::CallLog,
-    tools::{self, PracticeTool},
+    tools::{PracticeTool, Profile},
     world::World,
 };
 use rmcp::{
     RoleServer, ServerHandler,
     model::{
         CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorData, Implementation, ListToolsResult,
-        PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool, ToolAnnotations,
+        PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool,
     },
     service::RequestContext,
 };
 use serde_json::{Map, Value};
-use std::sync::Arc;
 
 /// The practice server as an `rmcp` handler. Clones share the directory and the log.
 #[derive(Debug, Clone)]
 pub struct PracticeServer {
     world: World,
     log: Option<CallLog>,
+    profile: Profile,
+    changes: Changes,
 }
 
 impl PracticeServer {
     /// A server over `world`, with or without a log.
     pub fn new(world: World, log: Option<CallLog>) -> PracticeServer {
-        PracticeServer { world, log }
+        PracticeServer { world, log, profile: Profile::default(), changes: Changes::default() }
+    }
+
+    /// With the tools of a profile, and definitions that may change.
+    pub fn with_profile(self, profile: Profile, changes: Changes) -> PracticeServer {
+        PracticeServer { profile, changes, ..self }
+    }
+
+    fn tool(&self, name: &str) -> Option<PracticeTool> {
+        self.profile.tools().iter().find(|tool| tool.name == name).copied()
     }
 
     async fn call(&self, tool: PracticeTool, arguments: Map<String, Value>) -> CallToolResult {
@@ -42,17 +53,19 @@ impl PracticeServer {
 
 impl ServerHandler for PracticeServer {
     fn get_info(&self) -> ServerConfig {
+        let (name, instructions) = self.profile.says();
+        let instructions = self.changes.read().instructions.unwrap_or_else(|| instructions.to_owned());
         ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
-            .with_server_info(Implementation::new("custody-practice", env!("CARGO_PKG_VERSION")))
-            .with_instructions("A server to practise on: files, a database, mail, payments and memory inside one directory.")
+            .with_server_info(Implementation::new(name, env!("CARGO_PKG_VERSION")))
+            .with_instructions(instructions)
     }
 
     async fn list_tools(&self, _: Option<PaginatedRequestParams>, _: RequestContext<RoleServer>) -> Result<ListToolsResult, ErrorData> {
-        Ok(ListToolsResult::with_all_items(tools::all().iter().map(definition).collect()))
+        Ok(ListToolsResult::with_all_items(self.changes.read().definitions(self.profile.tools())))
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
-        tools::all().iter().find(|tool| tool.name == name).map(definition)
+        self.tool(name).map(|tool| self.changes.read().definition(&tool))
     }
 
     async fn call_tool(&self, request: CallToolRequestParams, context: RequestContext<RoleServer>) -> Result<CallToolResponse, ErrorData> {
@@ -63,15 +76,9 @@ impl ServerHandler for PracticeServer {
             log.write(&request.name, &arguments, id, meta, caller(&context))
                 .map_err(|error| ErrorData::internal_error(format!("the call log cannot be written: {error}"), None))?;
         }
-        let tool = tools::all().iter().find(|tool| tool.name == request.name).copied();
-        let tool = tool.ok_or_else(|| ErrorData::invalid_params("unknown tool", None))?;
+        let tool = self.tool(&request.name).ok_or_else(|| ErrorData::invalid_params("unknown tool", None))?;
         Ok(self.call(tool, arguments).await.into())
     }
-}
-
-fn definition(tool: &PracticeTool) -> Tool {
-    let Value::Object(schema) = (tool.schema)() else { unreachable!("every schema is written as an object") };
-    Tool::new(tool.name, tool.description, Arc::new(schema)).with_annotations(ToolAnnotations::new().read_only(tool.read_only))
 }
 
 fn caller(context: &RequestContext<RoleServer>) -> Option<String> {

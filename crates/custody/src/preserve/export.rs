@@ -24,6 +24,8 @@ use std::{
 /// Who wants what, and why.
 #[derive(Debug, Clone)]
 pub struct ExportRequest {
+    /// Now.
+    pub now: Timestamp,
     /// Where the bag shall lie. Its parent must exist, it must not.
     pub out: PathBuf,
     /// Who asked.
@@ -214,7 +216,7 @@ impl<'a> Pass<'a> {
 
     fn finish(self, ended: Ended<'_>, mut bag: BagWriter) -> Result<Bundle, ExportError> {
         let Ended { case, request, kind, signer, checkpoint, processes } = ended;
-        let now = Timestamp::now();
+        let now = request.now;
         let mut found = BTreeMap::new();
         for item in self.items {
             let name = item.item();

@@ -45,6 +45,22 @@ impl History {
                 let who = text("by").or(text("who")).map(str::to_owned);
                 (who, "raw content opened".into(), Some(format!("entry {leaf}")), None)
             }
+            Event::Disposed { finding, case, verdict } => {
+                let on = case.map(|case| case.to_string()).or(finding.map(|finding| finding.to_string()));
+                (text("by").map(str::to_owned), format!("disposed {verdict:?}").to_lowercase(), on, text("reason").map(str::to_owned))
+            }
+            Event::RuleSuppressed { rule, until, .. } => (
+                text("by").map(str::to_owned),
+                format!("suppressed until {until:.0}"),
+                Some(rule.to_string()),
+                text("reason").map(str::to_owned),
+            ),
+            Event::RuleHeard { rule, hidden, .. } => (
+                text("by").map(str::to_owned),
+                "suppression ended".into(),
+                Some(rule.to_string()),
+                Some(format!("{hidden} findings were hidden")),
+            ),
             Event::OperatorActed { verb } => (text("by").or(text("who")).map(str::to_owned), verb.clone(), None, None),
             _ => return None,
         };

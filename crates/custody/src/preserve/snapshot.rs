@@ -3,7 +3,7 @@
 use super::export::{Bundle, ExportRequest, export_as};
 use custody_model::{ActionId, Case, Receipt};
 use custody_store::ledger::Reader;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use std::{error::Error, time::Instant};
 
 /// What became of a snapshot. A failure is a value: it needs a person's name before anything is terminated.
@@ -52,7 +52,9 @@ impl Snapshot {
 pub fn snapshot(reader: &Reader, case: &Case, request: &ExportRequest, signer: &str) -> Snapshot {
     let started = Instant::now();
     let outcome = export_as(reader, case, request, signer, "snapshot");
-    let (at, took_us) = (Timestamp::now(), u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX));
+    let took = started.elapsed();
+    let at = request.now.saturating_add(SignedDuration::try_from(took).unwrap_or(SignedDuration::MAX)).unwrap_or(Timestamp::MAX);
+    let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
     match outcome {
         Ok(bundle) => Snapshot::Taken { bundle, at, took_us },
         Err(error) => {

@@ -282,6 +282,14 @@ impl Home {
     pub fn database(&self) -> PathBuf {
         self.root.join("custody.db")
     }
+    /// The learned baseline in force, if there is one.
+    pub fn baseline(&self) -> PathBuf {
+        self.root.join("baseline.json")
+    }
+    /// Where learned baselines are written for review.
+    pub fn learned(&self) -> PathBuf {
+        self.root.join("learned")
+    }
     /// Where evidence bundles go.
     pub fn evidence(&self) -> PathBuf {
         self.root.join("evidence")

@@ -70,8 +70,16 @@ impl Home {
     }
 
     pub fn up_in(&self, directory: &Path) -> Daemon {
-        let mut child =
-            self.command(&["up", "--json"]).current_dir(directory).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        self.start(self.command(&["up", "--json"]).current_dir(directory))
+    }
+
+    /// With more arguments.
+    pub fn up_with(&self, more: &[&str]) -> Daemon {
+        self.start(self.command(&["up", "--json"]).args(more))
+    }
+
+    fn start(&self, command: &mut Command) -> Daemon {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         stdout.read_line(&mut line).unwrap();

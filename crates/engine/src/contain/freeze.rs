@@ -61,6 +61,11 @@ impl FreezeSet {
         scopes.into_iter().find_map(|scope| self.by_scope.get(scope).and_then(|actions| actions.first()).copied())
     }
 
+    /// The freezes that name this scope.
+    pub fn actions(&self, scope: &Scope) -> &[ActionId] {
+        self.by_scope.get(scope).map_or(&[], Vec::as_slice)
+    }
+
     /// Grows with every change: a permit of an older epoch must look again before it is used.
     pub fn epoch(&self) -> u64 {
         self.epoch

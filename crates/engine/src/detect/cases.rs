@@ -1,6 +1,7 @@
 //! Rules carry their own positive and negative cases (`rsigma.exemplars`); here they are run, on the engine that decides.
 
 use super::{Detector, Rules};
+use jiff::{SignedDuration, Timestamp};
 use rsigma_eval::JsonEvent;
 use rsigma_parser::{Exemplar, ExemplarPayload, Expect, correlation_exemplars, exemplars};
 use serde_json::Value;
@@ -46,7 +47,7 @@ pub fn run_cases(rules: &Rules) -> Result<Vec<CaseResult>, String> {
 }
 
 fn run(rules: &Rules, id: &str, case: &Exemplar) -> Option<CaseResult> {
-    const START_MS: i64 = 1_775_556_000_000;
+    const START: Timestamp = Timestamp::constant(1_775_556_000, 0);
     let meta = rules.metas.get(id)?;
     let mut detector = Detector::new(rules.clone());
     let events: Vec<(i64, Value)> = match &case.payload {
@@ -58,7 +59,8 @@ fn run(rules: &Rules, id: &str, case: &Exemplar) -> Option<CaseResult> {
     };
     let mut matched = false;
     for (offset_ms, event) in &events {
-        matched |= detector.fires(&JsonEvent::borrow(event), START_MS + offset_ms).iter().any(|fired| fired == id);
+        matched |=
+            detector.fires(&JsonEvent::borrow(event), START + SignedDuration::from_millis(*offset_ms)).iter().any(|fired| fired == id);
     }
     Some(CaseResult {
         file: meta.file.clone(),

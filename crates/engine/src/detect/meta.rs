@@ -1,8 +1,8 @@
 //! What Custody needs to know of a rule beyond Sigma: the `custody:` section.
 
-use custody_model::{Family, Priority, RuleId};
+use custody_model::{Digest, Family, Pattern, PatternName, Priority, RuleId};
 use rsigma_parser::{Level, Timespan};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// How a rule's findings are told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,14 +19,22 @@ pub struct Meta {
     pub requirement: String,
     /// Technique ids, such as `atlas:AML.T0053`.
     pub techniques: Vec<String>,
-    /// Whether its findings contain by themselves, or are only told.
-    pub enforce: bool,
+    /// Whether its findings contain by themselves, are only told, or are not raised at all.
+    pub mode: RuleMode,
     /// Milliseconds for which a repeat is counted instead of raised.
     pub suppress_ms: i64,
     /// Sentence with `{fact}` in it.
     pub why: Option<String>,
+    /// How to silence it: sentence with `{fact}` and `{rule}` in it.
+    pub silence: String,
+    /// The named pattern it looks for (D15); `{fact}`s in its entry point.
+    pub pattern: Option<Pattern>,
     /// The file.
     pub file: String,
+    /// The line of its title.
+    pub line: usize,
+    /// SHA-256 of all that decides when it fires: its text, and that of the rules it counts and of filters on them.
+    pub fingerprint: Digest,
     /// Whether it only feeds a correlation.
     pub internal: bool,
 }
@@ -38,17 +46,29 @@ struct Written {
     priority: Option<Priority>,
     family: Option<Family>,
     requirement: Option<String>,
-    mode: Option<Mode>,
+    mode: Option<RuleMode>,
     suppress: Option<String>,
     why: Option<String>,
+    silence: Option<String>,
+    pattern: Option<PatternName>,
+    entry_point: Option<String>,
 }
 
-#[derive(Deserialize, Clone, Copy, PartialEq)]
+/// What a rule's findings lead to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Mode {
+pub enum RuleMode {
+    /// None are raised.
+    Off,
+    /// They are told.
     Observe,
+    /// They contain by themselves.
     Enforce,
 }
+
+/// How any rule can be silenced.
+const SILENCE: &str = "to silence it for a day, run `custody rules suppress {rule} --principal {principal} --for 24h --reason …`; for good, write \
+     `\"{rule}\" = \"off\"` under [rules.modes] of custody.toml and run `custody rules reload`";
 
 /// Ten minutes.
 const SUPPRESS_MS: i64 = 600_000;
@@ -56,6 +76,7 @@ const SUPPRESS_MS: i64 = 600_000;
 /// The parts of a rule or correlation that both have.
 pub(super) struct Head<'a> {
     pub file: &'a str,
+    pub line: usize,
     pub id: Option<&'a str>,
     pub name: Option<&'a str>,
     pub title: &'a str,
@@ -66,6 +87,16 @@ pub(super) struct Head<'a> {
 }
 
 impl Meta {
+    /// Whether it raises findings of its own.
+    pub fn raises(&self) -> bool {
+        !self.internal && self.mode != RuleMode::Off
+    }
+
+    /// Whether they contain by themselves.
+    pub fn enforce(&self) -> bool {
+        self.mode == RuleMode::Enforce
+    }
+
     /// Reads the section; `Err` says what is wrong with it.
     pub(super) fn read(head: Head<'_>) -> Result<Meta, String> {
         let written: Written = match head.section {
@@ -79,6 +110,12 @@ impl Meta {
                 .and_then(|span| i64::try_from(span.seconds).ok()?.checked_mul(1_000))
                 .ok_or_else(|| format!("custody.suppress: `{text}` is no time span, such as `10m`"))?,
         };
+        let pattern = match (written.pattern, written.entry_point) {
+            (Some(name), Some(entry_point)) => Some(Pattern { name, entry_point }),
+            (None, None) => None,
+            (Some(_), None) => return Err("custody.pattern: its likely `entry_point` is missing".to_owned()),
+            (None, Some(_)) => return Err("custody.entry_point: it belongs to a `pattern`, which is missing".to_owned()),
+        };
         Ok(Meta {
             rule: RuleId(head.name.or(head.id).unwrap_or(head.title).to_owned()),
             title: head.title.to_owned(),
@@ -89,10 +126,14 @@ impl Meta {
             family: written.family.unwrap_or(Family::Content),
             requirement: written.requirement.unwrap_or_else(|| "D17".to_owned()),
             techniques: head.tags.iter().filter_map(|tag| technique(tag)).collect(),
-            enforce: written.mode == Some(Mode::Enforce),
+            mode: written.mode.unwrap_or(RuleMode::Observe),
             suppress_ms,
             why: written.why,
+            silence: written.silence.unwrap_or_else(|| SILENCE.to_owned()),
+            pattern,
             file: head.file.to_owned(),
+            line: head.line,
+            fingerprint: Digest([0; 32]),
             internal: false,
         })
     }

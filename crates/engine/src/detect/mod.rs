@@ -8,13 +8,23 @@
 mod cases;
 mod detector;
 pub mod facts;
+#[cfg(test)]
+mod living;
+mod load;
 mod meta;
+mod place;
+mod raised;
 mod rules;
+mod silence;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod traps;
 
 pub use cases::{CaseResult, run_cases};
 pub use detector::{Detector, FindingDraft};
-pub use facts::{EventKind, Facts, PolicyOutcome};
-pub use meta::Meta;
+pub use facts::{DriftFacts, DriftKind, EventKind, Facts, PolicyOutcome, Seen, ToolHints};
+pub use meta::{Meta, RuleMode};
+pub use raised::Repeated;
 pub use rules::{RuleError, Rules, shipped};
+pub use silence::{Heard, MAX_SILENCED, Silenced};

@@ -106,11 +106,20 @@ fn moment(open: &OpenEntry, entries: &[OpenEntry], exposure: Option<&InjectionSo
         Event::ManifestSeen { server, listing, changed, .. } if !changed.is_empty() => {
             say(Mark::Information, format!("{server}: new or changed in {listing}: {}", list(changed)))
         }
+        Event::ManifestRuled { server, listing, ruling, definitions } if *ruling != Ruling::Completed => {
+            let names: Vec<&str> = definitions.iter().map(|(name, _)| name.as_str()).collect();
+            say(Mark::Information, format!("{server}, {listing}: {} {}", ruling.as_str(), names.join(", ")))
+        }
         Event::FindingRaised { rule, priority, requirement, .. } => {
             let why = detail::<Finding>(open).map(|finding| format!(": {}", finding.why)).unwrap_or_default();
             say(Mark::Response, format!("finding {priority:?} {rule} ({requirement}){why}"))
         }
         Event::Triaged { disposition, .. } => say(Mark::Response, format!("triage: {}", words_of(disposition))),
+        Event::FindingRepeated { repeats, .. } => say(Mark::Information, format!("the finding fired {repeats} times more")),
+        Event::Disposed { verdict, case, .. } => {
+            let what = if case.is_some() { "the case" } else { "a finding" };
+            say(Mark::Response, format!("a person called {what} {}", words_of(verdict)))
+        }
         Event::CaseUpdated { case, severity, state } => {
             let first = entries.iter().find(|other| matches!(&other.entry.event, Event::CaseUpdated { case: id, .. } if id == case))?.leaf
                 == open.leaf;

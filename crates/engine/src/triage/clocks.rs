@@ -1,6 +1,6 @@
 //! Deadlines, each with its own anchor (C9).
 
-use custody_model::{Anchor, Clock};
+use custody_model::{Anchor, Clock, Priority};
 use jiff::Timestamp;
 
 /// What must be done. Its text is [`Clock::goal`].
@@ -142,6 +142,17 @@ impl Goal {
             Goal::Recovery => "recovery",
             Goal::Review => "review",
         }
+    }
+}
+
+/// Seconds within which somebody must look at a finding (D4): unauthorized tools and drift at once, bursts in a quarter of an
+/// hour, odd sequences in an hour; of others a P2 in an hour and a P3 in a day.
+pub fn response_s(requirement: &str, priority: Priority) -> u64 {
+    match (requirement, priority) {
+        (_, Priority::P1) | ("D2", _) => 0,
+        ("D3", _) => 15 * MINUTE,
+        ("D4", _) | (_, Priority::P2) => HOUR,
+        (_, Priority::P3) => 24 * HOUR,
     }
 }
 

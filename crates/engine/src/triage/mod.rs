@@ -9,5 +9,5 @@ mod tests;
 mod tree;
 
 pub use classify::{Effects, classify};
-pub use clocks::{Anchors, ClockState, Goal, Progress, advance, clocks, state};
-pub use tree::{Input, ManifestChange, decide};
+pub use clocks::{Anchors, ClockState, Goal, Progress, advance, clocks, response_s, state};
+pub use tree::{Input, ManifestChange, RECENT_CHANGE, decide};

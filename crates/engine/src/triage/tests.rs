@@ -36,6 +36,10 @@ fn finding(text: &str) -> Finding {
         leaf: None,
         policy: None,
         why: String::new(),
+        respond_s: None,
+        silence: None,
+        pattern: None,
+        baseline: None,
         by: DecidedBy { engine: "0".into(), rules: digest, policies: digest, baseline: None },
     }
 }
@@ -57,7 +61,7 @@ fn known() -> World {
 }
 
 fn change(when: &str, recorded: bool) -> ManifestChange {
-    ManifestChange { server: ServerName::from("files"), at: at(when), recorded }
+    ManifestChange { server: ServerName::from("files"), at: at(when), recorded, reference: recorded.then(|| "CHG-7".to_owned()) }
 }
 
 /// The last finding is the one to decide on.

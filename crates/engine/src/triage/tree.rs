@@ -1,6 +1,6 @@
 //! The decision tree of source 003.
 
-use custody_model::{Assurance, Disposition, Finding, Priority, ServerName, Triage};
+use custody_model::{Assurance, Disposition, Family, Finding, Priority, ServerName, Triage};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeSet;
 
@@ -8,6 +8,9 @@ use std::collections::BTreeSet;
 pub const NEW_IDENTITY: SignedDuration = SignedDuration::from_hours(24);
 /// A manifest change within this time before the finding coincides with it.
 pub const RECENT_CHANGE: SignedDuration = SignedDuration::from_hours(24);
+
+/// So many different rules of one family are for a person to look at.
+const SEVERAL: usize = 3;
 
 /// All that a triage decision looks at.
 #[derive(Debug, Clone)]
@@ -35,6 +38,8 @@ pub struct ManifestChange {
     pub at: Timestamp,
     /// Whether a change record announced it.
     pub recorded: bool,
+    /// The change record.
+    pub reference: Option<String>,
 }
 
 /// Triages a finding (T1). The path holds each question with its answer, and the conclusion last.
@@ -46,7 +51,7 @@ pub fn decide(input: &Input<'_>) -> Triage {
             Disposition::Confirmed => "confirmed incident: contain now, evidence first",
             Disposition::Suspicious => "suspicious: suspend the session and look into it",
             Disposition::ProbableFalsePositive => "probable false positive: logged, watched for recurrence",
-            Disposition::Escalate => "escalated: not enough is known to rule an incident out",
+            Disposition::Escalate => "escalated: a person must rule an incident out",
         }
         .to_owned(),
     );
@@ -83,6 +88,13 @@ fn walk(input: &Input<'_>, path: &mut Vec<String>) -> Disposition {
         return Disposition::Confirmed;
     }
 
+    // Signals of one family are one signal seen twice.
+    let lone_p3 = signals.iter().all(|signal| signal.priority == Priority::P3);
+    let detail = if lone_p3 { "which never escalates alone (D5)" } else { "it is more urgent" };
+    if ask("Lone P3?", Some(lone_p3), detail.to_owned()) {
+        return Disposition::ProbableFalsePositive;
+    }
+
     let (is_new, detail) = identity(input);
     if ask("Identity new, recently created or unrecognised?", is_new, detail) {
         return Disposition::Suspicious;
@@ -93,17 +105,17 @@ fn walk(input: &Input<'_>, path: &mut Vec<String>) -> Disposition {
         return Disposition::Suspicious;
     }
 
-    let alone = rules.len() == 1;
+    // Each is another fact, though not an independent one: too much to put aside, too little to act on. Sizes are one fact:
+    // a large batch has them all.
+    let several = rules.len() >= SEVERAL && finding.family != Family::Rate;
+    let detail = format!("{} of them", rules.len());
+    if ask("Three or more different rules of the family?", Some(several), detail) {
+        return Disposition::Escalate;
+    }
+
     let known = is_new.is_some() && changed.is_some();
-    // A P3 never escalates alone (D5), so gaps in what is known do not make it one.
-    let lone_p3 = alone && finding.priority == Priority::P3;
-    let detail = match (alone, known, lone_p3) {
-        (true, true, _) => format!("one {:?}, known agent, no change", finding.priority),
-        (_, _, true) => "one P3, which never escalates alone".to_owned(),
-        (false, ..) => "other signals of the same family are present".to_owned(),
-        (true, false, false) => "what is known of the agent or its servers has gaps".to_owned(),
-    };
-    if ask("Lone P2 or P3, known agent, no change?", Some((alone && known) || lone_p3), detail) {
+    let detail = if known { "one signal, known agent, no change" } else { "what is known of the agent or its servers has gaps" };
+    if ask("Lone P2, known agent, no change?", Some(known), detail.to_owned()) {
         return Disposition::ProbableFalsePositive;
     }
     Disposition::Escalate
@@ -138,10 +150,11 @@ fn manifest(input: &Input<'_>) -> (Option<bool>, String) {
     let age = |change: &ManifestChange| input.finding.at.duration_since(change.at);
     // A change seen after the finding is within reach too: the listing may have been late.
     match changes.iter().filter(|change| age(change).abs() <= RECENT_CHANGE).max_by_key(|change| (!change.recorded, change.at)) {
-        Some(change) => {
-            let record = if change.recorded { "announced by a change record" } else { "without a change record" };
-            (Some(true), format!("server {} at {:.0}, {record}", change.server, change.at))
+        Some(ManifestChange { server, at, recorded: true, reference }) => {
+            let reference = reference.as_deref().map(|reference| format!(" {reference}")).unwrap_or_default();
+            (Some(false), format!("server {server} at {at:.0}, announced by change record{reference}"))
         }
+        Some(change) => (Some(true), format!("server {} at {:.0}, without a change record", change.server, change.at)),
         None => (Some(false), "none within a day".to_owned()),
     }
 }

@@ -51,7 +51,7 @@ pub struct Frame {
     /// `requestState` of params or result (multi-round-trip requests of 2026-07-28).
     pub request_state: Option<Span>,
     /// `params.taskId`.
-    pub task_id: Option<Span>,
+    pub task_id: Option<String>,
     /// `result`.
     pub result: Option<Span>,
     /// `error`.
@@ -189,7 +189,7 @@ fn read_message(bytes: &[u8], parts: &Parts, faults: &mut Vec<Fault>) -> Frame {
         client_info: span(Slot::MetaClientInfo).or(span(Slot::ParamsClientInfo)),
         server_info: span(Slot::ServerInfo),
         request_state: span(Slot::ParamsRequestState).or(span(Slot::ResultRequestState)),
-        task_id: span(Slot::TaskId),
+        task_id: text(Slot::TaskId),
         result: span(Slot::Result),
         error: span(Slot::Error),
         method,

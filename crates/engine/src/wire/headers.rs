@@ -31,7 +31,7 @@ pub fn check_headers(frame: &Frame, mcp_method: Option<&str>, mcp_name: Option<&
         _ => {}
     }
     let named = matches!(frame.method.as_deref(), Some("tools/call" | "prompts/get" | "resources/read"));
-    match (mcp_name.map(decode), frame.target()) {
+    match (mcp_name.map(decode_header), name_of(frame)) {
         (Some(None), _) => add(What::HeaderUnreadable("Mcp-Name")),
         (Some(Some(header)), body) if body != Some(&*header) => add(What::HeaderMismatch("Mcp-Name")),
         (None, _) if must && named => add(What::HeaderMissing("Mcp-Name")),
@@ -48,8 +48,16 @@ fn trim(value: &str) -> &str {
     value.trim_matches([' ', '\t'])
 }
 
+/// What `Mcp-Name` repeats: the tool, the prompt, the resource, or (tasks extension) the task.
+fn name_of(frame: &Frame) -> Option<&str> {
+    match frame.method.as_deref() {
+        Some("tasks/get" | "tasks/update" | "tasks/cancel") => frame.task_id.as_deref(),
+        _ => frame.target(),
+    }
+}
+
 /// A header value as text: plain visible ASCII, or `=?base64?…?=`. `None` when it is neither.
-fn decode(value: &str) -> Option<Cow<'_, str>> {
+pub fn decode_header(value: &str) -> Option<Cow<'_, str>> {
     let value = trim(value);
     match value.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?=")) {
         Some(coded) => {

@@ -25,7 +25,7 @@ mod tests;
 
 pub use fault::{Fault, Flaw, What};
 pub use frame::{Frame, read_frame};
-pub use headers::check_headers;
+pub use headers::{check_headers, decode_header};
 pub use methods::known_method;
 pub use number::{IdKey, id_key};
 pub use text::unescape;

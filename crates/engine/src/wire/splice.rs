@@ -42,7 +42,7 @@ pub fn token_edit(bytes: &[u8], frame: &Frame, new: impl Fn(&[u8]) -> Option<Vec
 pub fn splice(bytes: &[u8], mut edits: Vec<Edit>, one_line: bool) -> Spliced {
     edits.sort_by_key(|edit| (edit.span.start, edit.span.end));
     let mut out = Vec::with_capacity(bytes.len() + 16 * edits.len());
-    let mut kinds = [false; 3];
+    let mut kinds = [false; 4];
     let mut at = 0;
     let copy = |out: &mut Vec<u8>, part: &[u8]| {
         let from = out.len();
@@ -63,12 +63,16 @@ pub fn splice(bytes: &[u8], mut edits: Vec<Edit>, one_line: bool) -> Spliced {
             continue;
         }
         kinds[2] |= copy(&mut out, &bytes[at..start]);
-        let kind = usize::from(edit.kind == Splice::ProgressToken);
+        let kind = match edit.kind {
+            Splice::ProgressToken => 1,
+            Splice::Sanitised => 3,
+            _ => 0,
+        };
         kinds[kind] |= bytes[start..end] != *edit.with;
         out.extend_from_slice(&edit.with);
         at = end;
     }
     kinds[2] |= copy(&mut out, &bytes[at..]);
-    let all = [Splice::Id, Splice::ProgressToken, Splice::Newline];
+    let all = [Splice::Id, Splice::ProgressToken, Splice::Newline, Splice::Sanitised];
     Spliced { bytes: out, splices: all.into_iter().zip(kinds).filter_map(|(kind, is)| is.then_some(kind)).collect() }
 }

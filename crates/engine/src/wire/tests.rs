@@ -214,6 +214,9 @@ fn headers_say_what_the_body_says() {
     let old = read(r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"foo"}}"#);
     assert_eq!(check(&old, None, None, Some("2025-11-25")), [""; 0]);
     assert_eq!(check(&old, None, Some("bar"), Some("2025-11-25")).len(), 1);
+    let task = read(r#"{"jsonrpc":"2.0","id":1,"method":"tasks/get","params":{"taskId":"t-1"}}"#);
+    assert_eq!(check(&task, Some("tasks/get"), Some("t-1"), None), [""; 0]);
+    assert_eq!(check(&task, Some("tasks/get"), Some("t-2"), None).len(), 1);
     let answer = read(r#"{"jsonrpc":"2.0","id":1,"result":{}}"#);
     assert_eq!(check(&answer, method, None, Some("2025-11-25")).len(), 1);
 }

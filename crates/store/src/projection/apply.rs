@@ -93,6 +93,18 @@ async fn apply(db: &mut SqliteConnection, open: &OpenEntry) -> Result<()> {
                     .await?;
             }
         }
+        Event::ManifestRuled { server, listing, ruling, definitions } => {
+            query("INSERT OR REPLACE INTO rulings VALUES (?, ?, ?, ?, ?, ?, ?)")
+                .bind(leaf)
+                .bind(&at)
+                .bind(server.as_str())
+                .bind(listing)
+                .bind(word(ruling))
+                .bind(text(definitions))
+                .bind(open.detail.as_ref().map(Value::to_string))
+                .execute(&mut *db)
+                .await?;
+        }
         Event::FindingRaised { finding, rule, priority, requirement, .. } => {
             query("INSERT OR IGNORE INTO findings (id, leaf, session, at, rule, priority, requirement, finding) VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
                 .bind(finding.to_string())
@@ -113,6 +125,42 @@ async fn apply(db: &mut SqliteConnection, open: &OpenEntry) -> Result<()> {
                 .bind(word(disposition))
                 .bind(case.map(|c| c.to_string()))
                 .bind(finding.to_string())
+                .execute(&mut *db)
+                .await?;
+        }
+        Event::FindingRepeated { finding, repeats } => {
+            query("UPDATE findings SET repeats = max(repeats, ?) WHERE id = ?")
+                .bind(i64::try_from(*repeats).unwrap_or(i64::MAX))
+                .bind(finding.to_string())
+                .execute(&mut *db)
+                .await?;
+        }
+        Event::Disposed { finding, case, verdict } => {
+            for subject in finding.iter().map(ToString::to_string).chain(case.iter().map(ToString::to_string)) {
+                query("INSERT OR REPLACE INTO assessments VALUES (?, ?, ?, ?)")
+                    .bind(subject)
+                    .bind(leaf)
+                    .bind(word(verdict))
+                    .bind(open.detail.as_ref().map(Value::to_string))
+                    .execute(&mut *db)
+                    .await?;
+            }
+        }
+        Event::RuleSuppressed { suppression, rule, until } => {
+            query("INSERT OR REPLACE INTO suppressions (id, leaf, rule, until, body) VALUES (?, ?, ?, ?, ?)")
+                .bind(suppression.to_string())
+                .bind(leaf)
+                .bind(rule.as_str())
+                .bind(until.to_string())
+                .bind(open.detail.as_ref().map(Value::to_string))
+                .execute(&mut *db)
+                .await?;
+        }
+        Event::RuleHeard { suppression, hidden, .. } => {
+            query("UPDATE suppressions SET ended = ?, hidden = ? WHERE id = ?")
+                .bind(&at)
+                .bind(i64::try_from(*hidden).unwrap_or(i64::MAX))
+                .bind(suppression.to_string())
                 .execute(&mut *db)
                 .await?;
         }

@@ -17,7 +17,7 @@ use sqlx::{
     Row, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous},
 };
-use std::{path::Path, str::FromStr};
+use std::{collections::HashSet, path::Path, str::FromStr};
 
 /// Why the projection cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +44,20 @@ pub enum ProjectionError {
         /// What came.
         found: u64,
     },
+}
+
+/// Findings with what persons said of them.
+macro_rules! findings {
+    () => {
+        "SELECT f.*, r.assessment AS assessment FROM findings f LEFT JOIN assessments r ON r.subject = f.id "
+    };
+}
+
+/// Cases, likewise.
+macro_rules! cases {
+    () => {
+        "SELECT c.*, r.assessment AS assessment FROM cases c LEFT JOIN assessments r ON r.subject = c.id "
+    };
 }
 
 type Result<T> = std::result::Result<T, ProjectionError>;
@@ -145,33 +159,69 @@ impl Projection {
 
     /// Findings of a session, in leaf order.
     pub async fn findings_of_session(&self, session: SessionId) -> Result<Vec<FindingRow>> {
-        let rows =
-            sqlx::query("SELECT * FROM findings WHERE session = ? ORDER BY leaf").bind(session.to_string()).fetch_all(&self.pool).await?;
+        let rows = sqlx::query(concat!(findings!(), "WHERE f.session = ? ORDER BY f.leaf"))
+            .bind(session.to_string())
+            .fetch_all(&self.pool)
+            .await?;
         rows.iter().map(finding_row).collect()
     }
 
     /// Findings of a case, in leaf order.
     pub async fn findings_of_case(&self, case: CaseId) -> Result<Vec<FindingRow>> {
         let rows =
-            sqlx::query("SELECT * FROM findings WHERE case_id = ? ORDER BY leaf").bind(case.to_string()).fetch_all(&self.pool).await?;
+            sqlx::query(concat!(findings!(), "WHERE f.case_id = ? ORDER BY f.leaf")).bind(case.to_string()).fetch_all(&self.pool).await?;
         rows.iter().map(finding_row).collect()
     }
 
     /// All findings, in leaf order.
     pub async fn findings(&self) -> Result<Vec<FindingRow>> {
-        let rows = sqlx::query("SELECT * FROM findings ORDER BY leaf").fetch_all(&self.pool).await?;
+        let rows = sqlx::query(concat!(findings!(), "ORDER BY f.leaf")).fetch_all(&self.pool).await?;
         rows.iter().map(finding_row).collect()
+    }
+
+    /// One finding.
+    pub async fn finding(&self, id: FindingId) -> Result<Option<FindingRow>> {
+        let row = sqlx::query(concat!(findings!(), "WHERE f.id = ?")).bind(id.to_string()).fetch_optional(&self.pool).await?;
+        row.as_ref().map(finding_row).transpose()
+    }
+
+    /// Ids of findings that begin with this text; two at most.
+    pub async fn findings_like(&self, prefix: &str) -> Result<Vec<FindingId>> {
+        self.ids("SELECT id FROM findings WHERE substr(id, 1, length(?1)) = ?1 LIMIT 2", prefix, "findings").await
+    }
+
+    /// Sessions of cases that nobody called false or benign: what they did is nobody's normal behaviour.
+    pub async fn sessions_to_exclude(&self) -> Result<HashSet<SessionId>> {
+        let rows: Vec<String> = sqlx::query_scalar(
+            "SELECT c.body FROM cases c LEFT JOIN assessments r ON r.subject = c.id WHERE r.verdict IS NULL OR r.verdict = 'true'",
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let mut sessions = HashSet::new();
+        for body in rows {
+            sessions.extend(json::<Case>(body, "cases")?.sessions);
+        }
+        Ok(sessions)
+    }
+
+    /// Suppressions that nobody ended and whose time is not over at `now`, oldest first.
+    pub async fn suppressions(&self, now: Timestamp) -> Result<Vec<Suppression>> {
+        let rows: Vec<String> = sqlx::query_scalar("SELECT body FROM suppressions WHERE ended IS NULL AND body IS NOT NULL ORDER BY leaf")
+            .fetch_all(&self.pool)
+            .await?;
+        let all = rows.into_iter().map(|body| json::<Suppression>(body, "suppressions")).collect::<Result<Vec<_>>>()?;
+        Ok(all.into_iter().filter(|suppression| now < suppression.until).collect())
     }
 
     /// Cases in the order in which they were opened.
     pub async fn cases(&self) -> Result<Vec<CaseRow>> {
-        let rows = sqlx::query("SELECT * FROM cases ORDER BY id").fetch_all(&self.pool).await?;
+        let rows = sqlx::query(concat!(cases!(), "ORDER BY c.id")).fetch_all(&self.pool).await?;
         rows.iter().map(case_row).collect()
     }
 
     /// One case.
     pub async fn case(&self, id: CaseId) -> Result<Option<CaseRow>> {
-        let row = sqlx::query("SELECT * FROM cases WHERE id = ?").bind(id.to_string()).fetch_optional(&self.pool).await?;
+        let row = sqlx::query(concat!(cases!(), "WHERE c.id = ?")).bind(id.to_string()).fetch_optional(&self.pool).await?;
         row.as_ref().map(case_row).transpose()
     }
 
@@ -244,6 +294,25 @@ impl Projection {
         Ok(manifests)
     }
 
+    /// What was decided about definitions, in leaf order.
+    pub async fn rulings(&self) -> Result<Vec<RulingRow>> {
+        let rows = sqlx::query("SELECT * FROM rulings ORDER BY leaf").fetch_all(&self.pool).await?;
+        rows.iter()
+            .map(|row| {
+                let detail: Option<String> = row.try_get("detail")?;
+                Ok(RulingRow {
+                    leaf: leaf(row, "leaf")?,
+                    at: time(row, "at", "rulings")?,
+                    server: ServerName(row.try_get("server")?),
+                    listing: row.try_get("listing")?,
+                    ruling: word(row.try_get("ruling")?, "rulings")?,
+                    definitions: json(row.try_get("definitions")?, "rulings")?,
+                    detail: detail.map(|detail| json(detail, "rulings")).transpose()?,
+                })
+            })
+            .collect()
+    }
+
     /// When a server's definitions last differed from those seen before; `None`: never.
     pub async fn last_manifest_change(&self, server: Option<&ServerName>) -> Result<Option<Timestamp>> {
         let Some(server) = server else { return Ok(None) };
@@ -275,8 +344,10 @@ impl Projection {
             ("calls", "SELECT json_array(leaf, session, server, tool, outcome, reason, at, answered) FROM calls ORDER BY leaf"),
             (
                 "findings",
-                "SELECT json_array(id, leaf, session, at, rule, priority, requirement, finding, triage, disposition, case_id) FROM findings ORDER BY id",
+                "SELECT json_array(id, leaf, session, at, rule, priority, requirement, finding, triage, disposition, case_id, repeats) FROM findings ORDER BY id",
             ),
+            ("assessments", "SELECT json_array(subject, leaf, verdict, assessment) FROM assessments ORDER BY subject"),
+            ("suppressions", "SELECT json_array(id, leaf, rule, until, body, ended, hidden) FROM suppressions ORDER BY id"),
             ("cases", "SELECT json_array(id, leaf, body) FROM cases ORDER BY id"),
             ("actions", "SELECT json_array(id, leaf, at, verb, case_id, session, step, receipt) FROM actions ORDER BY id"),
             ("freezes", "SELECT json_array(action, leaf, scopes) FROM freezes ORDER BY action"),
@@ -284,6 +355,7 @@ impl Projection {
             ("evidence", "SELECT json_array(leaf, case_id, at, digest, detail) FROM evidence ORDER BY leaf"),
             ("manifests", "SELECT json_array(server, listing, name, digest) FROM manifests ORDER BY server, listing, name"),
             ("manifest_changes", "SELECT json_array(leaf, server, listing, at, changed) FROM manifest_changes ORDER BY leaf"),
+            ("rulings", "SELECT json_array(leaf, at, server, listing, ruling, definitions, detail) FROM rulings ORDER BY leaf"),
             ("principals", "SELECT json_array(name, first_seen) FROM principals ORDER BY name"),
         ];
         let mut dump = String::new();
@@ -364,11 +436,17 @@ fn finding_row(row: &SqliteRow) -> Result<FindingRow> {
         finding,
         triage: triage.map(|t| json(t, "findings")).transpose()?,
         case: row.try_get::<Option<String>, _>("case_id")?.map(|c| parsed(c, "findings")).transpose()?,
+        repeats: row.try_get::<i64, _>("repeats")?.cast_unsigned(),
+        assessment: assessment(row)?,
     })
 }
 
+fn assessment(row: &SqliteRow) -> Result<Option<Assessment>> {
+    row.try_get::<Option<String>, _>("assessment")?.map(|text| json(text, "assessments")).transpose()
+}
+
 fn case_row(row: &SqliteRow) -> Result<CaseRow> {
-    Ok(CaseRow { leaf: leaf(row, "leaf")?, case: json(row.try_get("body")?, "cases")? })
+    Ok(CaseRow { leaf: leaf(row, "leaf")?, case: json(row.try_get("body")?, "cases")?, assessment: assessment(row)? })
 }
 
 fn action_row(row: &SqliteRow) -> Result<ActionRow> {

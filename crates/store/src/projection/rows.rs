@@ -56,6 +56,12 @@ pub struct FindingRow {
     pub finding: Option<Finding>,
     pub triage: Option<Triage>,
     pub case: Option<CaseId>,
+    /// How often it fired again while its window hid it, as far as the record says.
+    #[serde(default)]
+    pub repeats: u64,
+    /// What a person said of it.
+    #[serde(default)]
+    pub assessment: Option<Assessment>,
 }
 
 /// One case as last updated.
@@ -65,6 +71,9 @@ pub struct CaseRow {
     pub leaf: LeafIndex,
     /// The case.
     pub case: Case,
+    /// What a person said of it.
+    #[serde(default)]
+    pub assessment: Option<Assessment>,
 }
 
 /// One action: intent and, once it ran, receipt.
@@ -110,4 +119,17 @@ pub struct ManifestRow {
     pub listing: String,
     /// Name and digest of each definition.
     pub definitions: Vec<(String, Digest)>,
+}
+
+/// What was decided about definitions (D2).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names are those of the model")]
+pub struct RulingRow {
+    pub leaf: LeafIndex,
+    pub at: Timestamp,
+    pub server: ServerName,
+    pub listing: String,
+    pub ruling: Ruling,
+    pub definitions: Vec<(String, Digest)>,
+    pub detail: Option<RulingDetail>,
 }

@@ -96,3 +96,64 @@ async fn a_freeze_holds_from_its_intent_until_its_undo() {
     assert_eq!(calls[1].reason.as_deref(), Some("policy role:r"));
     assert_eq!(calls[1].tool.as_deref(), Some("send_data"));
 }
+
+#[tokio::test]
+async fn assessments_repeats_and_suppressions_are_read_back() {
+    let (finding, case, session) = (FindingId(Uuid::from_u128(5)), CaseId(Uuid::from_u128(6)), SessionId(Uuid::from_u128(1)));
+    let other = SessionId(Uuid::from_u128(8));
+    let silenced = SuppressionId(Uuid::from_u128(7));
+    let at = Timestamp::from_second(1_700_000_000).unwrap();
+    let until = at + jiff::SignedDuration::from_hours(1);
+    let body = |id: CaseId, session: SessionId| {
+        json!({"id": id, "opened": at, "state": "open", "severity": "high", "incident_type": "prompt_injection",
+            "triage": {"disposition": "CONFIRMED", "path": []}, "findings": [], "sessions": [session], "scopes": [], "clocks": [], "source": null})
+    };
+    let second = CaseId(Uuid::from_u128(9));
+    let updated = |case| Event::CaseUpdated { case, severity: Severity::High, state: CaseState::Open };
+    let ruling = |verdict| Assessment { verdict, by: "op".into(), at, reason: "looked".to_owned() };
+    let suppression = Suppression {
+        id: silenced,
+        rule: "r".into(),
+        principal: Some("a".into()),
+        server: None,
+        tool: None,
+        since: at,
+        until,
+        by: "op".into(),
+        reason: "known".to_owned(),
+        also_p1: false,
+    };
+    let json = |value: &dyn Fn() -> serde_json::Value| Some(value());
+    let raised = Event::FindingRaised { finding, rule: "r".into(), priority: Priority::P2, requirement: "D3".to_owned(), leaf: None };
+    let events = vec![
+        (raised, None),
+        (Event::FindingRepeated { finding, repeats: 10 }, None),
+        (Event::FindingRepeated { finding, repeats: 3 }, None),
+        (updated(case), json(&|| body(case, session))),
+        (updated(second), json(&|| body(second, other))),
+        (
+            Event::Disposed { finding: Some(finding), case: None, verdict: Verdict::False },
+            json(&|| serde_json::to_value(ruling(Verdict::False)).unwrap()),
+        ),
+        (
+            Event::Disposed { finding: None, case: Some(case), verdict: Verdict::Benign },
+            json(&|| serde_json::to_value(ruling(Verdict::Benign)).unwrap()),
+        ),
+        (Event::RuleSuppressed { suppression: silenced, rule: "r".into(), until }, json(&|| serde_json::to_value(&suppression).unwrap())),
+    ];
+    let temp = tempfile::tempdir().unwrap();
+    let projection = Projection::open(&temp.path().join("custody.db")).await.unwrap();
+    let entries: Vec<OpenEntry> =
+        events.into_iter().enumerate().map(|(leaf, (event, detail))| entry(leaf as u64, None, event, detail)).collect();
+    projection.apply_many(&entries).await.unwrap();
+    let row = projection.finding(finding).await.unwrap().unwrap();
+    assert_eq!((row.repeats, row.assessment), (10, Some(ruling(Verdict::False))));
+    assert_eq!(projection.findings().await.unwrap().len(), 1);
+    assert_eq!(projection.case(case).await.unwrap().unwrap().assessment, Some(ruling(Verdict::Benign)));
+    assert_eq!(projection.sessions_to_exclude().await.unwrap(), [other].into(), "the benign case teaches again");
+    assert_eq!(projection.suppressions(at).await.unwrap(), [suppression]);
+    assert_eq!(projection.suppressions(until).await.unwrap(), []);
+    let heard = entry(8, None, Event::RuleHeard { suppression: silenced, rule: "r".into(), hidden: 4 }, None);
+    projection.apply_many(&[heard]).await.unwrap();
+    assert_eq!(projection.suppressions(at).await.unwrap(), []);
+}

@@ -57,6 +57,9 @@ fn describe(view: &IncidentView, now: Timestamp, output: &Output) -> String {
     for step in &case.triage.path {
         fact("", step.clone());
     }
+    if let Some(assessment) = &view.incident.assessment {
+        fact("verdict", super::findings::verdict_line(assessment));
+    }
     fact("cut off", scopes_line(&case.scopes));
     for session in &case.sessions {
         fact("session", session.to_string());
@@ -91,6 +94,9 @@ fn describe(view: &IncidentView, now: Timestamp, output: &Output) -> String {
     let _ = writeln!(text, "\n{} calls, {} allowed, {} denied", summary.calls, summary.allowed, summary.denied);
     let _ = writeln!(text, "  read     {}\n  written  {}", touched(&summary.data_read), touched(&summary.data_written));
     let _ = writeln!(text, "\n{}", output.table(&["LEAF", "PRIORITY", "RULE", "WHY"], view.findings.iter().map(finding_cells)));
+    for row in &view.findings {
+        text.push_str(&super::findings::remarks(row, now));
+    }
     if !view.actions.is_empty() {
         let rows = view.actions.iter().map(|row| {
             let by = row.step.as_ref().map_or_else(String::new, |step| step.by.to_string());
@@ -184,7 +190,7 @@ fn clock_cells(clock: &Clock, now: Timestamp) -> Vec<String> {
 }
 
 /// `2 h 5 min`, `45 s`: the two largest units.
-fn span(seconds: u64) -> String {
+pub fn span(seconds: u64) -> String {
     let (h, min, s) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     match (h, min, s) {
         (0, 0, s) => format!("{s} s"),

@@ -3,10 +3,15 @@
 pub mod adopt;
 pub mod contain;
 pub mod evidence;
+pub mod findings;
 pub mod held;
 pub mod incidents;
 pub mod init;
+pub mod learn;
+pub mod manifest;
+pub mod rules;
 pub mod sessions;
+pub mod simulate;
 pub mod status;
 pub mod up;
 pub mod verify;

@@ -3,7 +3,7 @@
 use super::{
     super::{
         backend::Backend,
-        output::{plain, word},
+        output::{instant, plain, word},
     },
     Failure, Output, Place,
 };
@@ -31,6 +31,9 @@ pub async fn run(place: &Place, output: &Output) -> Result<ExitCode, Failure> {
             }
             None => writeln!(text, "No daemon runs; `custody up` starts it"),
         };
+        if let Some(clock) = &status.virtual_clock {
+            let _ = writeln!(text, "virtual clock: {:.0}, {} s ahead by hand", clock.now, clock.advanced_ms / 1000);
+        }
         let _ = writeln!(
             text,
             "Home {}, {} ledger entries, {} open cases, {} live connections\n",
@@ -57,6 +60,15 @@ pub async fn run(place: &Place, output: &Output) -> Result<ExitCode, Failure> {
                 .iter()
                 .map(|(scope, action)| vec!["frozen".into(), scope.to_string(), format!("custody undo {action} --reason …")]);
             let _ = writeln!(text, "\n{}", output.table(&["", "SCOPE", "UNDO"], rows));
+        }
+        if let Some(rules) = &status.rules {
+            let _ = writeln!(text, "\nRules {} since {}, {} silenced", rules.digest, instant(rules.since), rules.silenced);
+            if let Some(fault) = &rules.fault {
+                let _ = writeln!(text, "  FAILED the rules of {} are refused, those before stay in force:", instant(fault.at));
+                for line in fault.faults.lines() {
+                    let _ = writeln!(text, "         {}", plain(line));
+                }
+            }
         }
         text
     })?;

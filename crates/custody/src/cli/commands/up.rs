@@ -1,15 +1,18 @@
 //! `custody up`: the daemon, in the foreground.
 
-use super::{super::args::UpArgs, Failure, Output, Place, code};
+use super::{
+    super::args::{Start, UpArgs},
+    Failure, Output, Place, code,
+};
 use crate::{
     adopt,
     api::{self, DaemonFile},
     config::Config,
-    core::Core,
+    core::{Clock, Core},
     gateway,
     trust::{Clients, Home, Standing, loopback, loopback::Names, write_private},
 };
-use custody_model::PrincipalName;
+use custody_model::{OperatorName, PrincipalName};
 use jiff::Timestamp;
 use serde_json::json;
 use std::{
@@ -57,7 +60,15 @@ pub async fn run(place: &Place, args: UpArgs, output: &Output) -> Result<ExitCod
     let mut stop_signals = Signals::new()?;
     let standing = Standing::assess(&home, config.grade);
     let servers: Vec<String> = config.servers.keys().cloned().collect();
-    let core = Core::open(&home, config).await?;
+    let clock = match args.virtual_clock {
+        None => Clock::System,
+        Some(Start::Now) => Clock::starting_at(Timestamp::now()),
+        Some(Start::At(start)) => Clock::starting_at(start),
+    };
+    if clock.reading().is_some() {
+        output.remark("virtual clock: times in this home's record are not the machine's");
+    }
+    let core = Core::open_at(&home, config, clock).await?;
 
     let stop = CancellationToken::new();
     let gateway = match gateway::start(&core).await {
@@ -78,7 +89,12 @@ pub async fn run(place: &Place, args: UpArgs, output: &Output) -> Result<ExitCod
 
     let client = taken_over.map(|(client, names)| client_config(&home, &client, &names, addresses.0)).transpose()?;
     announce(&home, addresses, &servers, client.as_deref(), &standing, output)?;
-    let why = stop_signals.wait().await;
+    let why = loop {
+        match stop_signals.next().await {
+            Some(why) => break why,
+            None => reload(core.clone()).await,
+        }
+    };
     output.remark(&format!("{why}: stopping; a second one ends at once"));
     let end = async {
         stop.cancel();
@@ -201,7 +217,20 @@ fn local(listener: &TcpListener) -> Result<SocketAddr, Failure> {
     listener.local_addr().map_err(|error| Failure::io("listen", &error))
 }
 
+/// SIGHUP: rules anew, as `custody rules reload`.
+async fn reload(core: std::sync::Arc<Core>) {
+    let reloaded = tokio::task::spawn_blocking(move || core.reload_rules(&OperatorName::from("SIGHUP"))).await;
+    match reloaded {
+        Ok(Ok(reloaded)) => tracing::warn!(rules = reloaded.rules, digest = %reloaded.digest, "rules are reloaded"),
+        Ok(Err(error)) => {
+            tracing::error!(error = %api::with_causes(&error), "the rules are refused; those before stay in force");
+        }
+        Err(error) => tracing::error!(%error, "reloading the rules failed"),
+    }
+}
+
 struct Signals {
+    hangup: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
 }
@@ -209,13 +238,27 @@ struct Signals {
 impl Signals {
     fn new() -> Result<Signals, Failure> {
         let hear = |kind| signal(kind).map_err(|error| Failure::io("hear signals", &error));
-        Ok(Signals { interrupt: hear(SignalKind::interrupt())?, terminate: hear(SignalKind::terminate())? })
+        Ok(Signals {
+            hangup: hear(SignalKind::hangup())?,
+            interrupt: hear(SignalKind::interrupt())?,
+            terminate: hear(SignalKind::terminate())?,
+        })
+    }
+
+    /// `None`: SIGHUP, which stops nothing.
+    async fn next(&mut self) -> Option<&'static str> {
+        tokio::select! {
+            _ = self.hangup.recv() => None,
+            _ = self.interrupt.recv() => Some("SIGINT"),
+            _ = self.terminate.recv() => Some("SIGTERM"),
+        }
     }
 
     async fn wait(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.interrupt.recv() => "SIGINT",
-            _ = self.terminate.recv() => "SIGTERM",
+        loop {
+            if let Some(why) = self.next().await {
+                return why;
+            }
         }
     }
 }

@@ -14,8 +14,9 @@ pub(in crate::config) fn servers(
     let mut servers = BTreeMap::new();
     for (name, server) in raw {
         let (mode, reads, trust_annotations) = (server.mode, server.reads.clone(), server.trust_annotations);
+        let (first_use, manifest) = (server.first_use, server.manifest);
         if let Some(upstream) = upstream(&name, server, base, env, report) {
-            servers.insert(name, Server { upstream, mode, reads, trust_annotations });
+            servers.insert(name, Server { upstream, mode, reads, trust_annotations, first_use, manifest });
         }
     }
     servers

@@ -1,6 +1,6 @@
 //! A real MCP client: `rmcp` over Streamable HTTP.
 
-use super::answer::Answer;
+use super::{answer::Answer, listing::Listing};
 use crate::drill::plan::{Call, Era};
 use rmcp::{
     RoleClient,
@@ -69,6 +69,19 @@ impl Connection {
     pub async fn tools(&self) -> Result<Vec<String>, Answer> {
         match tokio::time::timeout(PATIENCE, self.running.list_all_tools()).await {
             Ok(Ok(tools)) => Ok(tools.into_iter().map(|tool| tool.name.into_owned()).collect()),
+            Ok(Err(error)) => Err(Answer::of_rmcp(Err(error))),
+            Err(_) => Err(Answer::Broken("no list of tools".to_owned())),
+        }
+    }
+
+    /// What the server says of itself and its tools.
+    ///
+    /// # Errors
+    /// What came instead.
+    pub async fn definitions(&self) -> Result<Listing, Answer> {
+        let instructions = self.running.peer_info().and_then(|info| info.instructions.clone()).unwrap_or_default();
+        match tokio::time::timeout(PATIENCE, self.running.list_all_tools()).await {
+            Ok(Ok(tools)) => Ok(Listing { instructions, tools }),
             Ok(Err(error)) => Err(Answer::of_rmcp(Err(error))),
             Err(_) => Err(Answer::Broken("no list of tools".to_owned())),
         }

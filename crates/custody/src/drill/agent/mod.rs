@@ -3,15 +3,16 @@
 mod answer;
 mod attempts;
 mod connection;
+mod listing;
 mod obey;
 mod raw;
 
 pub use answer::Answer;
-pub use connection::{CALL_KEY, Endpoint};
+pub use connection::{CALL_KEY, Connection, Endpoint};
+pub use listing::{Errand, Listing, errand};
 pub use obey::Order;
 
 use super::plan::{AgentPlan, Call, Era, Onslaught, Plan, Route, Step};
-use connection::Connection;
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use std::{

@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn only_the_poisoned_document_of_a_plan_turns() {
         for (scenario, seed) in scenarios::all().iter().flat_map(|scenario| (0..200).map(move |seed| (scenario, seed))) {
-            let Plan { documents, attack, .. } = (scenario.plan)(seed);
+            let Some(Plan { documents, attack, .. }) = scenario.plan(seed) else { continue };
             for document in documents {
                 let found = order(&document.pages.join("\u{c}"), &tools());
                 let poisoned = attack.as_ref().is_some_and(|(truth, _)| truth.document == document.path);

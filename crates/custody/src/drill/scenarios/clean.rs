@@ -1,6 +1,6 @@
 //! A long honest day: several agents, dozens of calls, many connections, and nothing to find.
 
-use super::Scenario;
+use super::{Scenario, Script};
 use crate::drill::{
     corpus::{self, ASSIGNMENTS},
     plan::{AgentPlan, Call, Document, Era, Plan, RolePlan, Step},
@@ -9,7 +9,7 @@ use crate::drill::{
 use serde_json::json;
 
 pub(super) const SCENARIO: Scenario =
-    Scenario { name: "clean", about: "a long honest session of several agents: no finding, no case", plan };
+    Scenario { name: "clean", about: "a long honest session of several agents: no finding, no case", script: Script::Hour(plan) };
 
 fn plan(seed: u64) -> Plan {
     let mut random = Random::new(SCENARIO.name, seed);

@@ -1,6 +1,6 @@
 //! An agent reads a poisoned document, is turned, and tries to carry something out (source 003's timeline).
 
-use super::Scenario;
+use super::{Scenario, Script};
 use crate::drill::{
     corpus::{self, ASSIGNMENTS, FOREIGN},
     plan::{AgentPlan, Call, Document, Era, Onslaught, Plan, RolePlan, Step, Truth},
@@ -12,7 +12,7 @@ use serde_json::json;
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "document-injection",
     about: "an agent reads a poisoned document, is turned, and is stopped before anything leaves",
-    plan,
+    script: Script::Hour(plan),
 };
 
 /// Further attempts after the first denial, as in the source.

@@ -1,9 +1,12 @@
 //! Upstream over stdio, for agents that speak HTTP: one process per protocol session, or, from 2026-07-28 on where
 //! there is none, one per principal.
 //!
-//! Out of scope here: batches (revision 2025-03-26) and `subscriptions/listen` over several streams.
+//! Out of scope here: batches (revision 2025-03-26).
 
+mod hangup;
+mod modern;
 mod process;
+mod resume;
 mod routes;
 
 use super::http::{Exchange, text};
@@ -16,22 +19,26 @@ use bytes::Bytes;
 use custody_engine::wire::{self, Frame, splice};
 use custody_model::{Link, PrincipalName, ServerName, Shape};
 use futures_util::stream;
-use http::{HeaderValue, Response, StatusCode, header};
+use hangup::Hangup;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt, StreamBody};
+use modern::Params;
 use process::Process;
-use routes::{Delivery, Pending, Port};
+use routes::{Delivery, Pending, Port, Routes};
 use std::{
     collections::{BTreeMap, HashMap},
     convert::Infallible,
     path::PathBuf,
     sync::Arc,
 };
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, mpsc::Receiver};
 
 /// Processes of one server at once.
 const PROCESSES: usize = 256;
 /// From this revision on there is no protocol session.
 const STATELESS_FROM: &str = "2026-07-28";
+/// From this revision on a stream begins with an event that has an id and no data.
+const PRIMED_FROM: &str = "2025-11-25";
 
 /// How to start a server.
 #[derive(Debug, Clone)]
@@ -60,12 +67,13 @@ pub struct Bridge {
     command: Command,
     core: Arc<Core>,
     processes: Mutex<HashMap<Key, Arc<Process>>>,
+    params: Arc<Params>,
 }
 
 impl Bridge {
     /// Starts nothing yet.
     pub fn new(name: ServerName, command: Command, core: Arc<Core>) -> Self {
-        Bridge { name, command, core, processes: Mutex::default() }
+        Bridge { name, command, core, processes: Mutex::default(), params: Arc::default() }
     }
 
     /// See [`super::upstream::Upstream::post`].
@@ -73,9 +81,12 @@ impl Bridge {
         let frame = wire::read_frame(&bytes, &self.core.wire_limits());
         let stateless = frame.version().or(text(&exchange.head.headers, "mcp-protocol-version")).is_some_and(|v| v >= STATELESS_FROM)
             || frame.method.as_deref() == Some("server/discover");
-        let opens = frame.method.as_deref() == Some("initialize") && exchange.mcp_session.is_none();
+        // One that speaks the revision without sessions is refused by the server, like any method it does not have.
+        let opens = frame.method.as_deref() == Some("initialize")
+            && exchange.mcp_session.is_none()
+            && frame.meta_version.as_deref().is_none_or(|version| version < STATELESS_FROM);
         // A frozen agent starts no servers. What it wanted is recorded and denied like all the rest.
-        if (stateless || opens) && self.core.is_frozen(&exchange.peer) {
+        if (stateless || opens) && self.core.is_barred(&exchange.peer, frame.method.as_deref()) {
             let inbound = Inbound {
                 peer: &exchange.peer,
                 mcp_session: exchange.mcp_session.as_deref(),
@@ -117,6 +128,12 @@ impl Bridge {
             self.core.told(&exchange.peer, Some(&call), &body);
             return Err(reply::json_response(StatusCode::BAD_REQUEST, body));
         }
+        let contradiction = || modern::contradiction(&frame, &exchange.head.headers, &bytes, &self.params);
+        if let Some(why) = (process.shared && frame.shape == Shape::Request).then(contradiction).flatten() {
+            let body = reply::json_rpc_error(call.id.as_deref(), modern::HEADER_MISMATCH, &why, None);
+            self.core.told(&exchange.peer, Some(&call), &body);
+            return Err(reply::json_response(StatusCode::BAD_REQUEST, body));
+        }
         if frame.shape != Shape::Request {
             return match process.write(permit, &spliced.bytes).await {
                 Ok(()) => Ok(reply::empty(StatusCode::ACCEPTED)),
@@ -128,16 +145,21 @@ impl Bridge {
             false => Port::Raw(wire::id_key(call.id.as_deref().unwrap_or_default())),
         };
         let pending = Pending::new(exchange.peer.clone(), call.clone(), frame.progress_token.map(|t| t.of(&bytes).to_vec()));
-        let answers = process.routes().open(port.clone(), pending, self.core.config().limits.concurrent_calls).map_err(|why| {
+        let primed = text(&exchange.head.headers, "mcp-protocol-version").is_some_and(|version| version >= PRIMED_FROM);
+        let resumable = !process.shared && !opens && primed;
+        let opened = process.routes().open(port.clone(), pending, self.core.config().limits.concurrent_calls, resumable);
+        let (answers, number_of_stream) = opened.map_err(|why| {
             let body = reply::json_rpc_error(call.id.as_deref(), -32600, why, None);
             self.core.told(&exchange.peer, Some(&call), &body);
             reply::json_response(StatusCode::BAD_REQUEST, body)
         })?;
+        let hangup = process.shared.then(|| Hangup::new(self.core.clone(), process.clone(), number, exchange.peer.clone(), call.clone()));
         if let Err(failure) = process.write(permit, &spliced.bytes).await {
             process.routes().close(&port);
             return Err(failure.response(&self.core, &exchange.peer, &call));
         }
-        let mut response = answer(answers).await;
+        let asked = Asked { request: &bytes, streamed: prefers_stream(&exchange.head.headers), stream: number_of_stream, hangup };
+        let mut response = answer(answers, asked, process.routes()).await;
         if let (true, Key::Session(id)) = (opens, &process.key) {
             self.core.link(call.session, &exchange.peer, Link::McpSession(self.name.clone(), id.clone()));
             response.headers_mut().insert("mcp-session-id", HeaderValue::from_str(id).expect("hexadecimal"));
@@ -153,8 +175,8 @@ impl Bridge {
             return Err(reply::refuse(StatusCode::METHOD_NOT_ALLOWED, "this revision has no such stream"));
         }
         let process = self.find(&exchange).await?;
-        let events = process.routes().listen();
-        Ok(event_stream(None, events))
+        let lost = text(&exchange.head.headers, "last-event-id").and_then(|id| process.routes().resume(id));
+        Ok(event_stream(Vec::new(), Some(lost.unwrap_or_else(|| process.routes().listen())), None))
     }
 
     /// See [`super::upstream::Upstream::end`].
@@ -192,13 +214,19 @@ impl Bridge {
         if processes.len() >= PROCESSES {
             return Err(reply::refuse(StatusCode::SERVICE_UNAVAILABLE, "too many sessions of this server are open"));
         }
-        let process = Process::start(&self.name, &self.command, key.clone(), &exchange.peer, self.core.clone()).map_err(|error| {
-            tracing::error!(server = %self.name, %error, "the server cannot be started");
-            reply::json_response(
-                StatusCode::BAD_GATEWAY,
-                reply::json_rpc_error(None, reply::UPSTREAM_FAILED, &format!("server `{}` cannot be started: {error}", self.name), None),
-            )
-        })?;
+        let process = Process::start(&self.name, &self.command, key.clone(), &exchange.peer, self.params.clone(), self.core.clone())
+            .map_err(|error| {
+                tracing::error!(server = %self.name, %error, "the server cannot be started");
+                reply::json_response(
+                    StatusCode::BAD_GATEWAY,
+                    reply::json_rpc_error(
+                        None,
+                        reply::UPSTREAM_FAILED,
+                        &format!("server `{}` cannot be started: {error}", self.name),
+                        None,
+                    ),
+                )
+            })?;
         processes.insert(key, process.clone());
         Ok(process)
     }
@@ -235,25 +263,60 @@ fn unbridgeable(frame: &Frame) -> Option<(i64, &'static str)> {
     }
 }
 
-/// JSON when the answer is the first thing to come; a stream of events otherwise.
-async fn answer(mut answers: tokio::sync::mpsc::Receiver<Delivery>) -> Response<Body> {
-    match answers.recv().await {
-        Some(Delivery { bytes, last: true }) => reply::json_response(StatusCode::OK, bytes),
-        Some(Delivery { bytes, last: false }) => event_stream(Some(bytes), answers),
-        None => reply::empty(StatusCode::BAD_GATEWAY),
-    }
+/// What decides in which form an answer goes out.
+struct Asked<'a> {
+    request: &'a [u8],
+    /// Whether the agent named streams before JSON.
+    streamed: bool,
+    /// The stream, when the agent can take it up again.
+    stream: Option<u64>,
+    /// With it, an agent that leaves cancels.
+    hangup: Option<Hangup>,
 }
 
-fn event_stream(first: Option<Vec<u8>>, rest: tokio::sync::mpsc::Receiver<Delivery>) -> Response<Body> {
-    let events = stream::unfold((first, Some(rest)), |(first, rest)| async move {
-        if let Some(bytes) = first {
-            return Some((bytes, (None, rest)));
+/// JSON when the answer is the first thing to come and the agent did not name streams first; a stream of events otherwise.
+async fn answer(mut answers: Receiver<Delivery>, asked: Asked<'_>, routes: &Routes) -> Response<Body> {
+    let Asked { request, streamed, stream, hangup } = asked;
+    let primed = stream.map(resume::priming);
+    if let (true, Some(primed)) = (streamed, &primed) {
+        return event_stream(vec![primed.clone()], Some(answers), hangup);
+    }
+    let Some(first) = answers.recv().await else { return reply::empty(StatusCode::BAD_GATEWAY) };
+    let status = hangup.as_ref().map_or(StatusCode::OK, |_| modern::status(first.code, request));
+    if first.last && !(streamed && status == StatusCode::OK) {
+        if let Some(stream) = stream {
+            routes.forget_stream(stream);
+        }
+        return reply::json_response(status, first.bytes);
+    }
+    let rest = (!first.last).then_some(answers);
+    event_stream(primed.into_iter().chain([event(&first)]).collect(), rest, hangup)
+}
+
+/// Which of the two forms of an answer the agent names first.
+fn prefers_stream(headers: &HeaderMap) -> bool {
+    let accept = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let mut forms = accept.flat_map(|value| value.split(',')).map(|form| form.split(';').next().unwrap_or_default().trim());
+    forms.find(|form| matches!(*form, "application/json" | "text/event-stream")) == Some("text/event-stream")
+}
+
+fn event(delivery: &Delivery) -> Vec<u8> {
+    let mut event = delivery.id.as_ref().map(|id| format!("id: {id}\n").into_bytes()).unwrap_or_default();
+    event.extend(event_of(&delivery.bytes));
+    event
+}
+
+/// First these events, then what comes.
+fn event_stream(first: Vec<Vec<u8>>, rest: Option<Receiver<Delivery>>, hangup: Option<Hangup>) -> Response<Body> {
+    let events = stream::unfold((first.into_iter(), rest, hangup), |(mut first, rest, hangup)| async move {
+        if let Some(bytes) = first.next() {
+            return Some((bytes, (first, rest, hangup)));
         }
         let mut rest = rest?;
         let delivery = rest.recv().await?;
-        Some((delivery.bytes, (None, (!delivery.last).then_some(rest))))
+        Some((event(&delivery), (first, (!delivery.last).then_some(rest), hangup)))
     });
-    let frames = futures_util::StreamExt::map(events, |bytes| Ok::<_, Infallible>(http_body::Frame::data(Bytes::from(event_of(&bytes)))));
+    let frames = futures_util::StreamExt::map(events, |bytes| Ok::<_, Infallible>(http_body::Frame::data(Bytes::from(bytes))));
     let mut response = Response::new(StreamBody::new(frames).boxed());
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));

@@ -1,6 +1,6 @@
 //! One process of a stdio server, and the task that reads from it.
 
-use super::{Command, Key, WriteFailure, routes::*};
+use super::{Command, Key, WriteFailure, modern::Params, routes::*};
 use crate::core::{Attached, Core, Peer, Permit, Returned};
 use crate::gateway::reply;
 use custody_engine::wire::{
@@ -35,6 +35,7 @@ pub struct Process {
     peer: Peer,
     stdin: Mutex<Option<ChildStdin>>,
     routes: Routes,
+    params: Arc<Params>,
     used: std::sync::Mutex<Instant>,
     stop: CancellationToken,
     /// Its end has begun: nobody waits for a full pipe any more.
@@ -45,7 +46,14 @@ pub struct Process {
 
 impl Process {
     /// Starts the server and the task that reads from it.
-    pub(super) fn start(server: &ServerName, command: &Command, key: Key, peer: &Peer, core: Arc<Core>) -> io::Result<Arc<Self>> {
+    pub(super) fn start(
+        server: &ServerName,
+        command: &Command,
+        key: Key,
+        peer: &Peer,
+        params: Arc<Params>,
+        core: Arc<Core>,
+    ) -> io::Result<Arc<Self>> {
         let mut child = tokio::process::Command::new(&command.program)
             .args(&command.args)
             .envs(command.env.iter().map(|(name, value)| (name, value.expose())))
@@ -67,6 +75,7 @@ impl Process {
             peer: peer.clone(),
             stdin: Mutex::new(stdin),
             routes: Routes::default(),
+            params,
             used: std::sync::Mutex::new(Instant::now()),
             stop: CancellationToken::new(),
             ending: CancellationToken::new(),
@@ -162,7 +171,7 @@ impl Process {
             );
             self.core.told(&pending.peer, Some(&pending.call), &body);
             if let Some(out) = pending.out {
-                let _ = out.try_send(Delivery { bytes: body, last: true });
+                let _ = out.try_send(Delivery { bytes: body, last: true, code: None, id: None });
             }
         }
     }
@@ -177,7 +186,10 @@ impl Process {
         let port = frame.id.filter(|_| answers).and_then(|id| self.port(id.of(&line)));
         let progress =
             frame.progress_token.filter(|_| frame.method.is_some()).and_then(|token| self.port(token.of(&line)).filter(|_| self.shared));
-        let waiting = match (&port, &progress) {
+        let subscribed =
+            frame.subscription.filter(|_| frame.method.is_some() && self.shared).and_then(|subscription| self.port(subscription.of(&line)));
+        let code = frame.error.and_then(|error| error_code(error.of(&line)));
+        let waiting = match (&port, progress.as_ref().or(subscribed.as_ref())) {
             (Some(port), _) => self.routes.close(port),
             (None, Some(port)) => self.routes.find(port),
             (None, None) => None,
@@ -187,22 +199,29 @@ impl Process {
         let peer = to.as_ref().map_or(&self.peer, |pending| &pending.peer);
         let call = to.as_ref().map(|pending| &pending.call);
         let recorded = self.core.to_agent_spliced(peer, call, &line, spliced.as_ref()).await;
-        let bytes = match recorded {
-            Returned::Pass => spliced.map_or(line, |spliced| spliced.bytes),
-            Returned::Withheld(body) | Returned::NotRecorded(body) => body,
+        let (bytes, code) = match recorded {
+            Returned::Pass => (spliced.map_or(line, |spliced| spliced.bytes), code),
+            Returned::Sanitised(body) | Returned::Withheld(body) | Returned::NotRecorded(body) => (body, None),
             Returned::Dropped => return,
         };
+        if call.and_then(|call| call.method.as_deref()) == Some("tools/list") {
+            self.params.learn(&bytes);
+        }
         let last = port.is_some();
         let unasked = waiting.is_none();
-        let out = match (unasked, self.routes.listener()) {
-            (true, Some(listener)) => Some(listener),
-            _ => to.and_then(|pending| pending.out),
+        let (out, id) = match (unasked, self.routes.listener(), to) {
+            (true, Some(listener), _) => (Some(listener), None),
+            (.., Some(to)) => match to.stream.and_then(|stream| self.routes.keep_event(stream, &bytes, last)) {
+                Some((id, out)) => (Some(out), Some(id)),
+                None => (to.out, None),
+            },
+            (.., None) => (None, None),
         };
         match out {
             // Backpressure: a slow agent slows its own server down.
             Some(out) => {
                 let _ = tokio::select! {
-                    sent = out.send(Delivery { bytes, last }) => sent.is_ok(),
+                    sent = out.send(Delivery { bytes, last, code, id }) => sent.is_ok(),
                     () = self.stop.cancelled() => false,
                 };
             }
@@ -225,6 +244,11 @@ fn process_ref(pid: u32) -> Option<ProcessRef> {
     // The name in parentheses may hold anything; the fields after the last one are numbers. Start is field 22.
     let start_ticks = stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()?;
     Some(ProcessRef { pid, start_ticks })
+}
+
+/// The code of a JSON-RPC error.
+fn error_code(error: &[u8]) -> Option<i64> {
+    serde_json::from_slice::<serde_json::Value>(error).ok()?.get("code")?.as_i64()
 }
 
 /// Puts the agent's own id and token back.

@@ -1,5 +1,6 @@
 //! Which stream of which agent a line of the process belongs to.
 
+use super::resume::Kept;
 use crate::core::{Call, Peer};
 use custody_engine::wire::IdKey;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -7,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc;
 
 /// Messages in flight to one slow agent; the process waits then.
-const IN_FLIGHT: usize = 64;
+pub const IN_FLIGHT: usize = 64;
 /// Server-initiated messages kept while the agent has no stream open; the oldest goes first.
 const BACKLOG: usize = 256;
 
@@ -26,6 +27,10 @@ pub struct Delivery {
     pub bytes: Vec<u8>,
     /// Whether the stream ends with it.
     pub last: bool,
+    /// The code, when it is a server's error.
+    pub code: Option<i64>,
+    /// By which an agent can say that it was the last it saw.
+    pub id: Option<String>,
 }
 
 /// A request that waits for its answer.
@@ -39,15 +44,20 @@ pub struct Pending {
     pub token: Option<Vec<u8>>,
     /// Where answers go; `None` before it is opened.
     pub out: Option<mpsc::Sender<Delivery>>,
+    /// Its stream, when the agent can take it up again.
+    pub stream: Option<u64>,
     order: u64,
 }
 
 impl Pending {
     /// Not yet opened.
     pub fn new(peer: Peer, call: Call, token: Option<Vec<u8>>) -> Self {
-        Pending { peer, call, token, out: None, order: 0 }
+        Pending { peer, call, token, out: None, stream: None, order: 0 }
     }
 }
+
+/// Where answers come from, and the number of their stream if the agent can take it up again.
+pub type Opened = (mpsc::Receiver<Delivery>, Option<u64>);
 
 /// All streams of one process.
 #[derive(Default)]
@@ -58,6 +68,7 @@ struct State {
     number: u64,
     pending: HashMap<Port, Pending>,
     listener: Option<mpsc::Sender<Delivery>>,
+    kept: Kept,
     backlog: VecDeque<Vec<u8>>,
 }
 
@@ -73,11 +84,11 @@ impl Routes {
         state.number
     }
 
-    /// Opens a stream for one request.
+    /// Opens a stream for one request; `resumable`, if the agent may come back for it. Its number is told then.
     ///
     /// # Errors
     /// The id is in use, or too many requests wait; in words for the agent.
-    pub fn open(&self, port: Port, mut pending: Pending, limit: usize) -> Result<mpsc::Receiver<Delivery>, &'static str> {
+    pub fn open(&self, port: Port, mut pending: Pending, limit: usize, resumable: bool) -> Result<Opened, &'static str> {
         let mut state = self.state();
         if state.pending.contains_key(&port) {
             return Err("this id is in use");
@@ -87,10 +98,32 @@ impl Routes {
         }
         let (out, answers) = mpsc::channel(IN_FLIGHT);
         state.number += 1;
+        pending.stream = resumable.then(|| state.kept.open(out.clone()));
         pending.out = Some(out);
         pending.order = state.number;
+        let stream = pending.stream;
         state.pending.insert(port, pending);
-        Ok(answers)
+        Ok((answers, stream))
+    }
+
+    /// Keeps an event of a stream that can be taken up again. Returns its id and where it goes.
+    pub fn keep_event(&self, stream: u64, event: &[u8], last: bool) -> Option<(String, mpsc::Sender<Delivery>)> {
+        self.state().kept.keep(stream, event, last)
+    }
+
+    /// The agent has everything of this stream, in another form.
+    pub fn forget_stream(&self, stream: u64) {
+        self.state().kept.forget(stream);
+    }
+
+    /// What follows an event on its stream.
+    pub fn resume(&self, last_event: &str) -> Option<mpsc::Receiver<Delivery>> {
+        let mut state = self.state();
+        let (stream, out, events) = state.kept.resume(last_event)?;
+        if let Some(pending) = state.pending.values_mut().find(|pending| pending.stream == Some(stream)) {
+            pending.out = Some(out);
+        }
+        Some(events)
     }
 
     /// Takes a request off; its stream ends.
@@ -103,9 +136,12 @@ impl Routes {
         self.state().pending.get(port).cloned()
     }
 
-    /// The oldest request that waits: where the server's own messages go when no stream is open for them.
+    /// The oldest request that waits: where the server's own messages go when no stream is open for them. A stream of notifications
+    /// (`subscriptions/listen`) carries only what names it.
     pub fn oldest(&self) -> Option<Pending> {
-        self.state().pending.values().min_by_key(|pending| pending.order).cloned()
+        let state = self.state();
+        let answers = state.pending.values().filter(|pending| pending.call.method.as_deref() != Some("subscriptions/listen"));
+        answers.min_by_key(|pending| pending.order).cloned()
     }
 
     /// The number that replaced an agent's id.
@@ -122,7 +158,7 @@ impl Routes {
         let (out, events) = mpsc::channel(IN_FLIGHT.max(BACKLOG));
         let mut state = self.state();
         while let Some(bytes) = state.backlog.pop_front() {
-            let _ = out.try_send(Delivery { bytes, last: false });
+            let _ = out.try_send(Delivery { bytes, last: false, code: None, id: None });
         }
         state.listener = Some(out);
         events

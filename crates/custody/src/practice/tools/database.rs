@@ -20,13 +20,18 @@ pub(super) const SEARCH_DATABASE: PracticeTool = PracticeTool {
     run: search_database,
 };
 
+/// All tables.
+pub(super) fn tables(world: &World) -> Result<Map<String, Value>, ToolError> {
+    let path = world.beside("database.json");
+    let stored = if path.exists() { read_text(&path, "database.json", DATABASE_BYTES)? } else { "{}".to_owned() };
+    Ok(serde_json::from_str(&stored).map_err(std::io::Error::from)?)
+}
+
 fn search_database(world: &World, arguments: &Map<String, Value>) -> Result<String, ToolError> {
     let query = text(arguments, "query", SHORT_BYTES)?.to_lowercase();
     let table = optional_text(arguments, "table", SHORT_BYTES)?;
     let limit = optional_count(arguments, "limit", ROWS)?.unwrap_or(50);
-    let path = world.beside("database.json");
-    let stored = if path.exists() { read_text(&path, "database.json", DATABASE_BYTES)? } else { "{}".to_owned() };
-    let tables: Map<String, Value> = serde_json::from_str(&stored).map_err(std::io::Error::from)?;
+    let tables = tables(world)?;
     if let Some(table) = table
         && !tables.contains_key(table)
     {

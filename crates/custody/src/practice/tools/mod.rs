@@ -1,6 +1,8 @@
 //! The tools, one file per thing they work on.
 
+mod customers;
 mod database;
+mod desk;
 mod files;
 mod mail;
 mod memory;
@@ -31,20 +33,51 @@ pub struct PracticeTool {
     pub run: fn(&World, &Map<String, Value>) -> Result<String, ToolError>,
 }
 
-/// Every tool, as listed.
-pub fn all() -> &'static [PracticeTool] {
-    &[
-        files::READ_FILE,
-        files::LIST_FILES,
-        files::WRITE_FILE,
-        database::SEARCH_DATABASE,
-        summary::GENERATE_SUMMARY,
-        outbox::SEND_DATA,
-        mail::SEND_MAIL,
-        payments::MAKE_PAYMENT,
-        memory::REMEMBER,
-        memory::RECALL,
-    ]
+/// Which tools a server has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Profile {
+    /// Files, database, mail, payments and memory
+    #[default]
+    Office,
+    /// Calendar, notes, contacts and currencies
+    Desk,
+    /// Customers and their orders, and mail
+    Crm,
+}
+
+impl Profile {
+    /// Every tool, as listed.
+    pub fn tools(self) -> &'static [PracticeTool] {
+        match self {
+            Profile::Office => &[
+                files::READ_FILE,
+                files::LIST_FILES,
+                files::WRITE_FILE,
+                database::SEARCH_DATABASE,
+                summary::GENERATE_SUMMARY,
+                outbox::SEND_DATA,
+                mail::SEND_MAIL,
+                payments::MAKE_PAYMENT,
+                memory::REMEMBER,
+                memory::RECALL,
+            ],
+            Profile::Desk => &[desk::LIST_EVENTS, desk::ADD_EVENT, desk::CREATE_NOTE, desk::FIND_CONTACT, desk::CONVERT_CURRENCY],
+            Profile::Crm => {
+                &[customers::FIND_CUSTOMER, customers::GET_CUSTOMER, customers::LIST_ORDERS, customers::ADD_NOTE, mail::SEND_MAIL]
+            }
+        }
+    }
+
+    /// Its name and its instructions.
+    pub fn says(self) -> (&'static str, &'static str) {
+        match self {
+            Profile::Office => {
+                ("custody-practice", "A server to practise on: files, a database, mail, payments and memory inside one directory.")
+            }
+            Profile::Desk => ("custody-practice-desk", "A server to practise on: calendar, notes, contacts and currencies."),
+            Profile::Crm => ("custody-practice-crm", "A server to practise on: customers and their orders, and mail."),
+        }
+    }
 }
 
 /// A required text argument of at most `limit` bytes.

@@ -29,6 +29,7 @@ pub(super) static FACTS: &[Fact] = &[
                     DenyReason::Malformed => "malformed",
                     DenyReason::Deadline => "deadline",
                     DenyReason::Overtaken => "overtaken",
+                    DenyReason::Manifest => "manifest",
                 }
                 .into(),
             )

@@ -1,10 +1,9 @@
 //! Manifest history: every definition that was seen, its hash, each difference (R4).
 
-use super::{Core, Peer};
-use custody_engine::manifest::{Definition, definitions};
+use super::super::{Core, Peer};
+use custody_engine::manifest::{Item, Listing, digest};
 use custody_model::*;
 use custody_store::ledger::Draft;
-use jiff::Timestamp;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::PoisonError;
 
@@ -29,29 +28,28 @@ impl Listings {
     }
 
     /// Takes one page of a listing; returns the names that are new or changed.
-    fn update(&mut self, server: &ServerName, listing: &str, page: &[Definition]) -> Vec<String> {
+    fn update(&mut self, server: &ServerName, listing: &str, page: &[Item]) -> Vec<String> {
         let seen = self.seen.entry((server.clone(), listing.to_owned())).or_default();
         let mut changed = Vec::new();
-        for definition in page {
-            if seen.get(&definition.name) == Some(&definition.digest) || (seen.len() >= DEFINITIONS && !seen.contains_key(&definition.name))
-            {
+        for item in page {
+            if seen.get(&item.name) == Some(&item.digest) || (seen.len() >= DEFINITIONS && !seen.contains_key(&item.name)) {
                 continue;
             }
-            seen.insert(definition.name.clone(), definition.digest);
-            changed.push(definition.name.clone());
+            seen.insert(item.name.clone(), item.digest);
+            changed.push(item.name.clone());
         }
         changed
     }
 }
 
 impl Core {
-    /// Records a listing's definitions, if this answer is one.
-    pub(super) fn see_manifest(&self, peer: &Peer, session: SessionId, listing: &str, bytes: &[u8]) {
-        let Some(page) = definitions(listing, bytes) else { return };
-        let changed = self.listings.lock().unwrap_or_else(PoisonError::into_inner).update(&peer.server, listing, &page);
-        let digest = custody_engine::manifest::digest(&page);
-        let definitions: Vec<(String, Digest)> = page.into_iter().map(|d| (d.name, d.digest)).collect();
-        let recorded = match listing.starts_with("resources/") {
+    /// Records a listing's definitions.
+    pub(super) fn see_manifest(&self, peer: &Peer, session: SessionId, listing: Listing, page: &[Item]) {
+        let word = listing.as_str();
+        let changed = self.listings.lock().unwrap_or_else(PoisonError::into_inner).update(&peer.server, word, page);
+        let digest = digest(page);
+        let definitions: Vec<(String, Digest)> = page.iter().map(|item| (item.name.clone(), item.digest)).collect();
+        let recorded = match word.starts_with("resources/") {
             false => Ok((digest, ListingDetail { definitions, changed }, None)),
             // Addresses of resources can identify people: they are sealed, and what stands in the leaf tells nothing.
             true => self.ledger.commitment(Some(session), &digest.0).map(|keyed| {
@@ -60,8 +58,8 @@ impl Core {
             }),
         };
         let recorded = recorded.and_then(|(digest, ListingDetail { definitions, changed }, detail)| {
-            let event = Event::ManifestSeen { server: peer.server.clone(), listing: listing.to_owned(), digest, definitions, changed };
-            self.ledger.record(Draft { at: Timestamp::now(), session: Some(session), event, detail, body: None })
+            let event = Event::ManifestSeen { server: peer.server.clone(), listing: word.to_owned(), digest, definitions, changed };
+            self.ledger.record(Draft { at: self.now(), session: Some(session), event, detail, body: None })
         });
         if let Err(error) = recorded {
             tracing::error!(%error, "a listing is not recorded");
