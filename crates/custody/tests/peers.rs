@@ -2,7 +2,7 @@
 //!
 //! Servers: the official filesystem, memory, git, time and everything servers, and the practice server. Clients: the official
 //! Python client (which negotiates, and in `legacy` mode), and the inspector's command line. Ways: the HTTP gateway, with the
-//! upstream over stdio or HTTP, and the stdio shim.
+//! upstream over stdio, HTTP or HTTP+SSE, and the stdio shim.
 
 #![allow(clippy::unwrap_used)]
 
@@ -37,8 +37,13 @@ fn see(target: &Target, server: &Server) -> Seen {
 
 /// The same server twice, in folders of its own: without Custody, and through one of its ways.
 fn check_through(server: fn(&Path) -> Server, way: fn(&Daemon) -> Target) {
+    check_alike(server, server, way);
+}
+
+/// A server without Custody, and the same one, started in its way, through Custody.
+fn check_alike(direct: fn(&Path) -> Server, behind: fn(&Path) -> Server, way: fn(&Daemon) -> Target) {
     let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-    let [direct, behind] = folders.each_ref().map(|folder| server(folder.path()));
+    let (direct, behind) = (direct(folders[0].path()), behind(folders[1].path()));
     let daemon = Daemon::start(&behind);
     let through = see(&way(&daemon), &behind);
     let direct = see(&direct.target, &direct);
@@ -76,6 +81,16 @@ fn everything_over_http() {
 #[test]
 fn everything_by_http_over_http() {
     check_through(servers::everything_by_http, Daemon::http);
+}
+
+#[test]
+fn everything_by_sse_over_sse() {
+    check_through(servers::everything_by_sse, Daemon::sse);
+}
+
+#[test]
+fn everything_over_sse() {
+    check_alike(servers::everything_by_sse, servers::everything, Daemon::sse);
 }
 
 #[test]

@@ -35,8 +35,10 @@ pub enum Shape {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Transport {
-    /// Streamable HTTP.
+    /// Streamable HTTP; of HTTP+SSE, the stream itself.
     Http,
+    /// Posted to the messages address of an HTTP+SSE stream.
+    Sse,
     /// Pipes behind `custody stdio`.
     Stdio,
 }
@@ -89,6 +91,8 @@ pub enum Splice {
     Withheld,
     /// Definitions that nobody approved, cut out of a listing (D2).
     Sanitised,
+    /// Where a server of HTTP+SSE wants messages: the agent is told to post them to Custody.
+    Endpoint,
 }
 
 /// Neutral facts of one MCP message. Names that are not in a listing or in the protocol stay in the sealed detail.

@@ -58,9 +58,9 @@ pub(super) fn parse(text: &str, name: &str, base: &Path, env: &dyn Fn(&str) -> O
     let mut raw = BTreeMap::new();
     for (server, entry) in file.servers.0 {
         let path = ["mcpServers", server.as_str()];
-        if let Some(transport @ ("sse" | "ws" | "websocket")) = entry.transport.as_deref() {
+        if let Some(transport @ ("ws" | "websocket")) = entry.transport.as_deref() {
             let what = format!("server `{server}` uses the transport `{transport}`, which Custody does not carry");
-            report.fault(&path, what, "not supported", Some("`stdio`, or `http` for Streamable HTTP".to_owned()));
+            report.fault(&path, what, "not supported", Some("`stdio`, `http` for Streamable HTTP, or `sse` for HTTP+SSE".to_owned()));
             continue;
         }
         let Entry { command, args, env, cwd, url, headers, .. } = entry;

@@ -153,7 +153,10 @@ impl Core {
         if let Some(headers) = inbound.headers {
             let value = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
             faults.extend(unclear_headers(headers));
-            faults.extend(wire::check_headers(frame, value("mcp-method"), value("mcp-name"), value("mcp-protocol-version")));
+            let found = wire::check_headers(frame, value("mcp-method"), value("mcp-name"), value("mcp-protocol-version"));
+            // HTTP+SSE has no such headers, whatever revision a client tries on it.
+            let asked_for = |fault: &Fault| peer.transport != Transport::Sse || !matches!(fault.flaw().what, What::HeaderMissing(_));
+            faults.extend(found.into_iter().filter(asked_for));
         }
         // A reader that also ends lines at a lone CR would take what follows for a message that nobody judged.
         if peer.transport == Transport::Stdio {

@@ -88,6 +88,11 @@ pub struct Call {
 }
 
 impl Call {
+    /// Whether it expects an answer.
+    pub fn is_request(&self) -> bool {
+        self.id.is_some() && self.method.is_some()
+    }
+
     /// Whether its answer could be a listing: it asks for one, or is a batch.
     pub(super) fn lists(&self) -> bool {
         self.method.as_deref().is_none_or(|method| custody_engine::manifest::Listing::of_method(method).is_some())

@@ -1,4 +1,5 @@
-//! The agents' listener: `POST`, `GET` and `DELETE` on `/mcp/<server>`, nothing else.
+//! The agents' listener: `POST`, `GET` and `DELETE` on `/mcp/<server>`, `POST` on the messages address of an HTTP+SSE stream, nothing
+//! else.
 //!
 //! One task per connection, owned by the [`TaskTracker`] of [`serve`]; streams belong to their connection.
 
@@ -54,6 +55,8 @@ pub struct Exchange {
     pub head: Parts,
     /// `Mcp-Session-Id`, if sent.
     pub mcp_session: Option<String>,
+    /// The stream of HTTP+SSE whose messages address this is.
+    pub stream: Option<String>,
 }
 
 impl Gateway {
@@ -92,35 +95,45 @@ impl Gateway {
             return Err(response);
         };
         connection.principals.lock().unwrap_or_else(PoisonError::into_inner).insert(principal.clone());
-        let Some((server, upstream)) =
-            head.uri.path().strip_prefix("/mcp/").and_then(|name| self.upstreams.get_key_value(&ServerName::from(name)))
-        else {
+        let Some((server, upstream, stream)) = self.route(head.uri.path()) else {
             return Err(reply::refuse(StatusCode::NOT_FOUND, "no such server; see `custody status`"));
         };
         let peer = Peer {
             identity: self.core.identify(&principal, text(&head.headers, "custody-task")),
             server: server.clone(),
-            transport: Transport::Http,
+            transport: if stream.is_some() { Transport::Sse } else { Transport::Http },
             connection: connection.id,
             process: None,
             source: connection.address.to_string(),
             hint: text(&head.headers, "custody-session").map(str::to_owned),
         };
         let mcp_session = text(&head.headers, "mcp-session-id").map(str::to_owned);
-        let exchange = Exchange { peer, head, mcp_session };
+        let exchange = Exchange { peer, head, mcp_session, stream };
         match exchange.head.method {
+            Method::POST if exchange.stream.is_some() => {
+                let bytes = self.read_body(body).await?;
+                upstream.post_to_stream(exchange, bytes).await
+            }
+            _ if exchange.stream.is_some() => Err(reply::not_allowed("POST")),
             Method::POST => {
                 let bytes = self.read_body(body).await?;
                 upstream.post(exchange, bytes).await
             }
             Method::GET => upstream.listen(exchange).await,
             Method::DELETE => upstream.end(exchange).await,
-            _ => {
-                let mut response = reply::refuse(StatusCode::METHOD_NOT_ALLOWED, "POST, GET or DELETE");
-                response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST, GET, DELETE"));
-                Err(response)
-            }
+            _ => Err(reply::not_allowed("POST, GET, DELETE")),
         }
+    }
+
+    /// `/mcp/<server>`, and for HTTP+SSE `/mcp/<server>/messages/<stream>`.
+    fn route(&self, path: &str) -> Option<(&ServerName, &Upstream, Option<String>)> {
+        let path = path.strip_prefix("/mcp/")?;
+        let (name, stream) = match path.split_once('/') {
+            None => (path, None),
+            Some((name, rest)) => (name, Some(rest.strip_prefix("messages/")?.to_owned())),
+        };
+        let (server, upstream) = self.upstreams.get_key_value(&ServerName::from(name))?;
+        Some((server, upstream, stream))
     }
 
     async fn read_body(&self, mut body: Incoming) -> Result<Bytes, Response<Body>> {

@@ -1,9 +1,11 @@
 //! Agents' side: HTTP endpoint, stdio bridge, shim.
 
 pub mod bridge;
+mod events;
 mod gated;
 pub mod headers;
 pub mod http;
+mod legacy;
 pub mod proxy;
 pub mod reply;
 mod shims;

@@ -1,35 +1,32 @@
-//! Upstream over Streamable HTTP: heads are filtered, bodies pass as they came.
+//! Upstream over Streamable HTTP or HTTP+SSE: heads are filtered, bodies pass as they came.
 
+use super::events::{Opening, Relay};
 use super::gated::GatedBody;
 use super::headers;
 use super::http::{Exchange, text};
-use super::reply::{self, Body};
+use super::legacy::{Open, Streams};
+use super::reply;
 use super::upstream::Answer;
-use crate::core::{Call, Core, Decision, Inbound, Peer, Returned};
+use crate::core::{Call, Core, Decision, Inbound, Peer, Refusal, Returned};
 use bytes::Bytes;
-use custody_engine::wire::sse::SseDecoder;
-use custody_model::{Link, PrincipalName};
+use custody_model::{Link, PrincipalName, SessionId};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
-use http_body::Frame;
-use http_body_util::{BodyExt, Limited, StreamBody};
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
-    convert::Infallible,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
-
-/// Events in flight between the server and a slow agent; then the server waits.
-const EVENTS_IN_FLIGHT: usize = 16;
 
 /// As a server says it of an id that it does not know.
 const NO_SESSION: &str = "no such session: begin anew with `initialize`";
+/// The same of a stream of HTTP+SSE.
+pub const NO_STREAM: &str = "no such stream: it has ended, open another with GET";
 
 /// A server behind HTTP.
 pub struct Proxy {
@@ -37,8 +34,9 @@ pub struct Proxy {
     headers: HeaderMap,
     client: Client<HttpsConnector<HttpConnector>, GatedBody>,
     core: Arc<Core>,
-    streams: TaskTracker,
+    relays: TaskTracker,
     sessions: Sessions,
+    streams: Streams,
 }
 
 impl Proxy {
@@ -57,8 +55,9 @@ impl Proxy {
                 .pool_idle_timeout(Duration::from_secs(30))
                 .build(connector),
             core,
-            streams: TaskTracker::new(),
+            relays: TaskTracker::new(),
             sessions: Sessions::default(),
+            streams: Streams::default(),
         }
     }
 
@@ -81,20 +80,13 @@ impl Proxy {
         let call = permit.call().clone();
         let body = GatedBody::new(self.core.clone(), permit, bytes);
         let gate = body.gate();
-        let answer = match self.send(Method::POST, &exchange.head.headers, body).await {
+        let answer = match self.send(self.uri.clone(), Method::POST, &exchange.head.headers, body).await {
             Ok(answer) => answer,
             Err(why) => {
                 if let Some(refusal) = gate.overtaken() {
                     return Err(reply::json_response(refusal.status, refusal.body));
                 }
-                let body = reply::json_rpc_error(
-                    call.id.as_deref(),
-                    reply::UPSTREAM_FAILED,
-                    &format!("server `{}` cannot be reached: {why}", exchange.peer.server),
-                    None,
-                );
-                self.core.told(&exchange.peer, Some(&call), &body);
-                return Err(reply::json_response(StatusCode::BAD_GATEWAY, body));
+                return Err(reply::json_response(StatusCode::BAD_GATEWAY, self.unreachable(&exchange.peer, &call, &why)));
             }
         };
         if let Some(id) = exchange.mcp_session.as_deref().filter(|_| answer.status().is_success()) {
@@ -104,7 +96,54 @@ impl Proxy {
             self.sessions.claim(id, &exchange.peer.identity.principal);
             self.core.link(call.session, &exchange.peer, Link::McpSession(exchange.peer.server.clone(), id.to_owned()));
         }
-        self.pass_on(exchange.peer, Some(call), answer).await
+        self.pass_on(exchange.peer, Some(call), None, answer).await
+    }
+
+    /// See [`super::upstream::Upstream::post_to_stream`]. What the agent must read of a request goes out on its stream: it reads no
+    /// answer to a `POST`.
+    pub async fn post_to_stream(&self, exchange: Exchange, bytes: Bytes) -> Answer {
+        let token = exchange.stream.as_deref().unwrap_or_default();
+        let Some(open) = self.streams.find(token, &exchange.peer.identity.principal) else {
+            return Err(reply::refuse(StatusCode::NOT_FOUND, NO_STREAM));
+        };
+        let inbound =
+            Inbound { peer: &exchange.peer, mcp_session: Some(token), headers: Some(&exchange.head.headers), bytes: &bytes, spliced: None };
+        let permit = match self.core.to_server(inbound).await {
+            Decision::Forward(permit) => *permit,
+            Decision::Refuse(refusal) => return refused_on(&open, refusal).await,
+        };
+        let call = permit.call().clone();
+        if !open.expect(&call, self.core.config().limits.concurrent_calls) {
+            let why = "too many calls wait for this server (limits.concurrent_calls)";
+            let body = reply::json_rpc_error(call.id.as_deref(), -32600, why, None);
+            self.core.told(&exchange.peer, Some(&call), &body);
+            return failed_on(&open, StatusCode::TOO_MANY_REQUESTS, call.is_request(), body).await;
+        }
+        let body = GatedBody::new(self.core.clone(), permit, bytes);
+        let gate = body.gate();
+        let sent = self.send(Ok(open.endpoint.clone()), Method::POST, &exchange.head.headers, body).await;
+        if !sent.as_ref().is_ok_and(|answer| answer.status().is_success()) {
+            open.forget(&call);
+        }
+        match sent {
+            // It answers nothing: the answer comes on the stream.
+            Ok(answer) => self.pass_on(exchange.peer, Some(Call { id: None, method: None, ..call }), None, answer).await,
+            Err(why) => match gate.overtaken() {
+                Some(refusal) => refused_on(&open, refusal).await,
+                None => {
+                    let body = self.unreachable(&exchange.peer, &call, &why);
+                    failed_on(&open, StatusCode::BAD_GATEWAY, call.is_request(), body).await
+                }
+            },
+        }
+    }
+
+    /// What an agent reads when the server does not answer at all; recorded.
+    fn unreachable(&self, peer: &Peer, call: &Call, why: &str) -> Vec<u8> {
+        let why = format!("server `{}` cannot be reached: {why}", peer.server);
+        let body = reply::json_rpc_error(call.id.as_deref(), reply::UPSTREAM_FAILED, &why, None);
+        self.core.told(peer, Some(call), &body);
+        body
     }
 
     /// See [`super::upstream::Upstream::listen`].
@@ -134,14 +173,22 @@ impl Proxy {
         if ended {
             self.core.session_left(session, &exchange.peer).map_err(|r| reply::json_response(r.status, r.body))?;
         }
-        let answer = self.send(method, &exchange.head.headers, GatedBody::empty()).await.map_err(|why| {
+        // HTTP+SSE knows no protocol sessions by header.
+        let opens = (!ended && exchange.mcp_session.is_none()).then_some(session);
+        let answer = self.send(self.uri.clone(), method, &exchange.head.headers, GatedBody::empty()).await.map_err(|why| {
             reply::refuse(StatusCode::BAD_GATEWAY, &format!("server `{}` cannot be reached: {why}", exchange.peer.server))
         })?;
-        self.pass_on(exchange.peer, None, answer).await
+        self.pass_on(exchange.peer, None, opens, answer).await
     }
 
-    async fn send(&self, method: Method, headers: &HeaderMap, body: GatedBody) -> Result<Response<Incoming>, String> {
-        let uri = self.uri.clone().map_err(|url| format!("`{url}` is not a URL"))?;
+    async fn send(
+        &self,
+        uri: Result<Uri, String>,
+        method: Method,
+        headers: &HeaderMap,
+        body: GatedBody,
+    ) -> Result<Response<Incoming>, String> {
+        let uri = uri.map_err(|url| format!("`{url}` is not a URL"))?;
         let mut request = Request::new(body);
         *request.method_mut() = method;
         *request.uri_mut() = uri;
@@ -153,8 +200,8 @@ impl Proxy {
         self.client.request(request).await.map_err(|error| innermost(&error))
     }
 
-    /// Records, then returns, whatever the server answered.
-    async fn pass_on(&self, peer: Peer, call: Option<Call>, answer: Response<Incoming>) -> Answer {
+    /// Records, then returns, whatever the server answered. `opens`: the session of an agent whose stream may be one of HTTP+SSE.
+    async fn pass_on(&self, peer: Peer, call: Option<Call>, opens: Option<SessionId>, answer: Response<Incoming>) -> Answer {
         let (head, body) = answer.into_parts();
         let mut response = Response::new(reply::full(Bytes::new()));
         *response.status_mut() = head.status;
@@ -170,7 +217,9 @@ impl Proxy {
         }
         let stream = text(&head.headers, "content-type").is_some_and(|kind| kind.starts_with("text/event-stream"));
         if stream {
-            *response.body_mut() = self.stream(peer, call, body);
+            let uri = self.uri.clone().unwrap_or_default();
+            let opening = opens.map(|session| Opening { streams: self.streams.clone(), uri, session });
+            *response.body_mut() = Relay { core: self.core.clone(), peer, call, opening }.start(body, &self.relays);
             return Ok(response);
         }
         let limit = self.core.config().limits.frame_bytes;
@@ -203,50 +252,18 @@ impl Proxy {
         }
         Ok(response)
     }
+}
 
-    /// Records each event, then passes its bytes on. The task ends with the server's stream, with the agent, or
-    /// when the session is terminated.
-    fn stream(&self, peer: Peer, call: Option<Call>, mut body: Incoming) -> Body {
-        let (out, events) = mpsc::channel::<Bytes>(EVENTS_IN_FLIGHT);
-        let core = self.core.clone();
-        let attached = core.attach(&peer, call.as_ref().map(|c| c.session), None);
-        self.streams.spawn(async move {
-            let mut decoder = SseDecoder::new(core.config().limits.frame_bytes);
-            loop {
-                let chunk = tokio::select! {
-                    () = attached.ended() => break,
-                    () = out.closed() => break,
-                    frame = body.frame() => match frame {
-                        Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
-                        _ => break,
-                    },
-                };
-                let Ok(events) = decoder.push(&chunk) else {
-                    tracing::warn!(server = %peer.server, "a server-sent event is over the limit; the stream ends");
-                    break;
-                };
-                for event in events {
-                    let raw = match event.data.filter(|data| !data.is_empty()) {
-                        None => event.raw,
-                        Some(data) => match core.to_agent(&peer, call.as_ref(), &data).await {
-                            Returned::Pass => event.raw,
-                            Returned::Sanitised(body) => resumable(&event.id, event.event.as_deref(), &body),
-                            Returned::Dropped => continue,
-                            Returned::Withheld(body) | Returned::NotRecorded(body) => event_of(&body),
-                        },
-                    };
-                    // An agent that does not read must not keep the stream from ending.
-                    tokio::select! {
-                        sent = out.send(Bytes::from(raw)) => if sent.is_err() { return },
-                        () = attached.ended() => return,
-                    }
-                }
-            }
-        });
-        StreamBody::new(futures_util::stream::unfold(events, |mut events| async move {
-            events.recv().await.map(|bytes| (Ok::<_, Infallible>(Frame::data(bytes)), events))
-        }))
-        .boxed()
+/// A refusal, where the agent reads it.
+async fn refused_on(open: &Open, refusal: Refusal) -> Answer {
+    failed_on(open, refusal.status, refusal.answer, refusal.body).await
+}
+
+/// An error on the agent's stream if it waits for an answer, and else in the answer to its `POST`.
+async fn failed_on(open: &Open, status: StatusCode, awaited: bool, body: Vec<u8>) -> Answer {
+    match awaited && open.tell(&body).await {
+        true => Ok(reply::empty(StatusCode::ACCEPTED)),
+        false => Err(reply::json_response(status, body)),
     }
 }
 
@@ -285,34 +302,9 @@ impl Sessions {
     }
 }
 
-/// One server-sent event with the id and name that it had, so that a client can still resume after it.
-fn resumable(id: &Option<String>, name: Option<&str>, message: &[u8]) -> Vec<u8> {
-    let mut event = Vec::with_capacity(message.len() + 64);
-    for (field, value) in [("id", id.as_deref()), ("event", name)] {
-        if let Some(value) = value {
-            event.extend_from_slice(format!("{field}: {value}\n").as_bytes());
-        }
-    }
-    for line in message.split(|byte| *byte == b'\n') {
-        event.extend_from_slice(b"data: ");
-        event.extend_from_slice(line);
-        event.push(b'\n');
-    }
-    event.push(b'\n');
-    event
-}
-
 /// Whether a body is in a coding that nobody here reads. None was asked for.
 fn is_coded(headers: &HeaderMap) -> bool {
     headers.get_all(header::CONTENT_ENCODING).iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"))
-}
-
-/// One server-sent event of a JSON message that has no newline in it.
-pub fn event_of(message: &[u8]) -> Vec<u8> {
-    let mut event = b"data: ".to_vec();
-    event.extend_from_slice(message);
-    event.extend_from_slice(b"\n\n");
-    event
 }
 
 fn innermost(error: &dyn std::error::Error) -> String {

@@ -55,6 +55,13 @@ pub fn refuse(status: StatusCode, message: &str) -> Response<Body> {
     json_response(status, json_rpc_error(None, i64::from(status.as_u16()) * 10, message, None))
 }
 
+/// A method that this address does not have; `allowed` are those that it has.
+pub fn not_allowed(allowed: &'static str) -> Response<Body> {
+    let mut response = refuse(StatusCode::METHOD_NOT_ALLOWED, &format!("this address takes {allowed}"));
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
+    response
+}
+
 /// An empty answer.
 pub fn empty(status: StatusCode) -> Response<Body> {
     let mut response = Response::new(full(Vec::new()));

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 /// How a server is reached.
 pub enum Upstream {
-    /// Streamable HTTP.
+    /// Streamable HTTP, or HTTP+SSE.
     Http(Box<Proxy>),
     /// Pipes of processes that Custody starts.
     Stdio(Box<Bridge>),
@@ -45,7 +45,15 @@ impl Upstream {
         }
     }
 
-    /// The stream of server-initiated messages.
+    /// A message of an agent that speaks HTTP+SSE; its answer comes on the agent's stream.
+    pub async fn post_to_stream(&self, exchange: Exchange, bytes: Bytes) -> Answer {
+        match self {
+            Upstream::Http(proxy) => proxy.post_to_stream(exchange, bytes).await,
+            Upstream::Stdio(bridge) => bridge.post_to_stream(exchange, bytes).await,
+        }
+    }
+
+    /// The stream of server-initiated messages; with HTTP+SSE, of all answers.
     pub async fn listen(&self, exchange: Exchange) -> Answer {
         match self {
             Upstream::Http(proxy) => proxy.listen(exchange).await,

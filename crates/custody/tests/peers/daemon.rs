@@ -29,7 +29,8 @@ impl Daemon {
         let client = folder.path().join(".mcp.json");
         let entry = match &server.target {
             Target::Stdio { command, args, env } => json!({"command": command, "args": args, "env": env}),
-            Target::Http { url, headers } => json!({"type": "http", "url": url, "headers": headers}),
+            // An address is an address: the transport is seen on the wire.
+            Target::Http { url, headers } | Target::Sse { url, headers } => json!({"type": "http", "url": url, "headers": headers}),
         };
         std::fs::write(&client, json!({"mcpServers": {server.name: entry}}).to_string()).unwrap();
         custody(&home, &["adopt", client.to_str().unwrap(), "--client", "analyst-agent-047"]);
@@ -54,6 +55,12 @@ impl Daemon {
             url: format!("http://{}/mcp/{}", self.agents, self.server),
             headers: BTreeMap::from([("Authorization".to_owned(), format!("Bearer {}", self.key()))]),
         }
+    }
+
+    /// The server through the gateway, for a client that speaks HTTP+SSE.
+    pub fn sse(&self) -> Target {
+        let Target::Http { url, headers } = self.http() else { unreachable!("it is HTTP") };
+        Target::Sse { url, headers }
     }
 
     /// The server through the shim: exactly what the adopted client's file says.

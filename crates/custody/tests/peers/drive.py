@@ -1,7 +1,7 @@
 """Drives one MCP server with the official Python client, and prints what it saw as one line of JSON.
 
 Input on stdin, one JSON object:
-  target   {"url": …, "headers": {…}}  or  {"command": …, "args": […], "env": {…}, "cwd": …}
+  target   {"url": …, "headers": {…}, "sse": true for HTTP+SSE}  or  {"command": …, "args": […], "env": {…}, "cwd": …}
   mode     "auto" | "legacy" | a protocol revision
   calls    [{"tool": …, "arguments": {…}}, …]   made one after the other
 Output: {"protocol", "server", "tools": […], "results": [{"result": …} | {"error": {"code", "message"}}, …]}
@@ -13,6 +13,7 @@ import os
 import sys
 
 from mcp import Client, StdioServerParameters
+from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
 
@@ -22,6 +23,8 @@ def plain(value):
 
 
 def transport(target):
+    if target.get("sse"):
+        return sse_client(target["url"], headers=target.get("headers") or None)
     if "url" in target:
         http = create_mcp_http_client(headers=target.get("headers") or None)
         return streamable_http_client(target["url"], http_client=http)

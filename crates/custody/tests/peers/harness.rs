@@ -30,6 +30,13 @@ pub enum Target {
         /// Added to each request.
         headers: BTreeMap<String, String>,
     },
+    /// It opens a stream at this address and posts where the stream says (HTTP+SSE).
+    Sse {
+        /// The address of the stream.
+        url: String,
+        /// Added to each request.
+        headers: BTreeMap<String, String>,
+    },
 }
 
 /// An MCP server and what is asked of it.
@@ -82,6 +89,7 @@ pub fn drive_python(target: &Target, mode: &str, calls: &[(&str, Value)]) -> Val
     let target = match target {
         Target::Stdio { command, args, env } => json!({"command": command, "args": args, "env": env}),
         Target::Http { url, headers } => json!({"url": url, "headers": headers}),
+        Target::Sse { url, headers } => json!({"url": url, "headers": headers, "sse": true}),
     };
     let calls: Vec<_> = calls.iter().map(|(tool, arguments)| json!({"tool": tool, "arguments": arguments})).collect();
     let driver = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/drive.py");
@@ -112,8 +120,9 @@ fn inspect(target: &Target, method: &[String]) -> Value {
                 command.args(["-e", &format!("{name}={value}")]);
             }
         }
-        Target::Http { url, headers } => {
-            command.args([url, "--transport", "http"]);
+        Target::Http { url, headers } | Target::Sse { url, headers } => {
+            let transport = if matches!(target, Target::Sse { .. }) { "sse" } else { "http" };
+            command.args([url.as_str(), "--transport", transport]);
             for (name, value) in headers {
                 command.args(["--header", &format!("{name}: {value}")]);
             }

@@ -70,19 +70,32 @@ pub fn everything(_: &Path) -> Server {
 
 /// The same, serving Streamable HTTP by itself.
 pub fn everything_by_http(_: &Path) -> Server {
+    let (port, process) = everything_on_a_port("streamableHttp");
+    let target = Target::Http { url: format!("http://127.0.0.1:{port}/mcp"), headers: BTreeMap::new() };
+    Server { name: "everything", target, calls: everything_calls(), _process: Some(process) }
+}
+
+/// The same, serving HTTP+SSE by itself.
+pub fn everything_by_sse(_: &Path) -> Server {
+    let (port, process) = everything_on_a_port("sse");
+    let target = Target::Sse { url: format!("http://127.0.0.1:{port}/sse"), headers: BTreeMap::new() };
+    Server { name: "everything", target, calls: everything_calls(), _process: Some(process) }
+}
+
+/// Its port and its process, once it listens.
+fn everything_on_a_port(transport: &str) -> (u16, Running) {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let mut command = Command::new(npm("mcp-server-everything"));
-    command.arg("streamableHttp").env("PATH", path()).env("PORT", port.to_string());
+    command.arg(transport).env("PATH", path()).env("PORT", port.to_string());
     let mut process = Running(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
     let mut said = BufReader::new(process.0.stderr.take().unwrap());
     let mut line = String::new();
-    while !line.contains("listening") {
+    while !line.contains("listening") && !line.contains("is running on port") {
         line.clear();
         assert_ne!(said.read_line(&mut line).unwrap(), 0, "the everything server listens");
     }
     std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
-    let target = Target::Http { url: format!("http://127.0.0.1:{port}/mcp"), headers: BTreeMap::new() };
-    Server { name: "everything", target, calls: everything_calls(), _process: Some(process) }
+    (port, process)
 }
 
 fn everything_calls() -> Vec<(&'static str, Value)> {

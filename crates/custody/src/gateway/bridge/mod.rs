@@ -1,16 +1,17 @@
 //! Upstream over stdio, for agents that speak HTTP: one process per protocol session, or, from 2026-07-28 on where
-//! there is none, one per principal.
+//! there is none, one per principal, and for agents that speak HTTP+SSE, one per stream.
 //!
 //! Out of scope here: batches (revision 2025-03-26).
 
 mod hangup;
+mod legacy;
 mod modern;
 mod process;
 mod resume;
 mod routes;
 
+use super::events::event_of;
 use super::http::{Exchange, text};
-use super::proxy::event_of;
 use super::reply::{self, Body};
 use super::upstream::Answer;
 use crate::config::Secret;
@@ -18,7 +19,7 @@ use crate::core::{Call, Core, Decision, Inbound};
 use bytes::Bytes;
 use custody_engine::wire::{self, Frame, splice};
 use custody_model::{Link, PrincipalName, ServerName, Shape};
-use futures_util::stream;
+use futures_util::{Stream, stream};
 use hangup::Hangup;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt, StreamBody};
@@ -57,6 +58,8 @@ pub struct Command {
 enum Key {
     /// A protocol session, by the id that Custody minted.
     Session(String),
+    /// A stream of HTTP+SSE, by its token.
+    Stream(String),
     /// Everything stateless of one principal.
     Principal(PrincipalName),
 }
@@ -66,14 +69,14 @@ pub struct Bridge {
     name: ServerName,
     command: Command,
     core: Arc<Core>,
-    processes: Mutex<HashMap<Key, Arc<Process>>>,
+    processes: Arc<Mutex<HashMap<Key, Arc<Process>>>>,
     params: Arc<Params>,
 }
 
 impl Bridge {
     /// Starts nothing yet.
     pub fn new(name: ServerName, command: Command, core: Arc<Core>) -> Self {
-        Bridge { name, command, core, processes: Mutex::default(), params: Arc::default() }
+        Bridge { name, command, core, processes: Arc::default(), params: Arc::default() }
     }
 
     /// See [`super::upstream::Upstream::post`].
@@ -102,7 +105,7 @@ impl Bridge {
         }
         let process = match (stateless && !opens, opens) {
             (true, _) => self.process(Key::Principal(exchange.peer.identity.principal.clone()), &exchange).await?,
-            (false, true) => self.process(Key::Session(fresh_session_id()), &exchange).await?,
+            (false, true) => self.process(Key::Session(super::legacy::fresh_token()), &exchange).await?,
             (false, false) => self.find(&exchange).await?,
         };
         let number = process.routes().next_number();
@@ -170,9 +173,13 @@ impl Bridge {
     /// See [`super::upstream::Upstream::listen`].
     pub async fn listen(&self, exchange: Exchange) -> Answer {
         let refused = |r: crate::core::Refusal| reply::json_response(r.status, r.body);
-        self.core.admit_stream(&exchange.peer, exchange.mcp_session.as_deref()).map_err(refused)?;
+        let session = self.core.admit_stream(&exchange.peer, exchange.mcp_session.as_deref()).map_err(refused)?;
         if exchange.mcp_session.is_none() {
-            return Err(reply::refuse(StatusCode::METHOD_NOT_ALLOWED, "this revision has no such stream"));
+            // Agents of HTTP+SSE know no such header.
+            return match exchange.head.headers.contains_key("mcp-protocol-version") {
+                true => Err(reply::refuse(StatusCode::METHOD_NOT_ALLOWED, "this revision has no such stream")),
+                false => self.open_stream(exchange, session).await,
+            };
         }
         let process = self.find(&exchange).await?;
         let lost = text(&exchange.head.headers, "last-event-id").and_then(|id| process.routes().resume(id));
@@ -316,17 +323,15 @@ fn event_stream(first: Vec<Vec<u8>>, rest: Option<Receiver<Delivery>>, hangup: O
         let delivery = rest.recv().await?;
         Some((event(&delivery), (first, (!delivery.last).then_some(rest), hangup)))
     });
+    event_stream_of(events)
+}
+
+fn event_stream_of(events: impl Stream<Item = Vec<u8>> + Send + Sync + 'static) -> Response<Body> {
     let frames = futures_util::StreamExt::map(events, |bytes| Ok::<_, Infallible>(http_body::Frame::data(Bytes::from(bytes))));
     let mut response = Response::new(StreamBody::new(frames).boxed());
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     response
-}
-
-fn fresh_session_id() -> String {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).expect("the operating system gives randomness");
-    hex::encode(bytes)
 }
 
 /// Why a message did not reach the process.
@@ -339,8 +344,14 @@ pub(super) enum WriteFailure {
 
 impl WriteFailure {
     fn response(self, core: &Core, peer: &crate::core::Peer, call: &Call) -> Response<Body> {
+        let (status, body) = self.told(core, peer, call);
+        reply::json_response(status, body)
+    }
+
+    /// What the agent reads; recorded.
+    fn told(self, core: &Core, peer: &crate::core::Peer, call: &Call) -> (StatusCode, Vec<u8>) {
         match self {
-            WriteFailure::Overtaken(refusal) => reply::json_response(refusal.status, refusal.body),
+            WriteFailure::Overtaken(refusal) => (refusal.status, refusal.body),
             WriteFailure::Gone(error) => {
                 let body = reply::json_rpc_error(
                     call.id.as_deref(),
@@ -349,7 +360,7 @@ impl WriteFailure {
                     None,
                 );
                 core.told(peer, Some(call), &body);
-                reply::json_response(StatusCode::BAD_GATEWAY, body)
+                (StatusCode::BAD_GATEWAY, body)
             }
         }
     }

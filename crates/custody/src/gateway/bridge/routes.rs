@@ -72,6 +72,19 @@ struct State {
     backlog: VecDeque<Vec<u8>>,
 }
 
+impl State {
+    /// Whether one more request can wait at this port.
+    fn check(&self, port: &Port, limit: usize) -> Result<(), &'static str> {
+        if self.pending.contains_key(port) {
+            return Err("this id is in use");
+        }
+        if self.pending.len() >= limit {
+            return Err("too many calls wait for this server (limits.concurrent_calls)");
+        }
+        Ok(())
+    }
+}
+
 impl Routes {
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -90,12 +103,7 @@ impl Routes {
     /// The id is in use, or too many requests wait; in words for the agent.
     pub fn open(&self, port: Port, mut pending: Pending, limit: usize, resumable: bool) -> Result<Opened, &'static str> {
         let mut state = self.state();
-        if state.pending.contains_key(&port) {
-            return Err("this id is in use");
-        }
-        if state.pending.len() >= limit {
-            return Err("too many calls wait for this server (limits.concurrent_calls)");
-        }
+        state.check(&port, limit)?;
         let (out, answers) = mpsc::channel(IN_FLIGHT);
         state.number += 1;
         pending.stream = resumable.then(|| state.kept.open(out.clone()));
@@ -104,6 +112,20 @@ impl Routes {
         let stream = pending.stream;
         state.pending.insert(port, pending);
         Ok((answers, stream))
+    }
+
+    /// A request whose answer goes where `out` goes.
+    ///
+    /// # Errors
+    /// As [`Routes::open`].
+    pub fn open_on(&self, port: Port, mut pending: Pending, limit: usize, out: mpsc::Sender<Delivery>) -> Result<(), &'static str> {
+        let mut state = self.state();
+        state.check(&port, limit)?;
+        state.number += 1;
+        pending.out = Some(out);
+        pending.order = state.number;
+        state.pending.insert(port, pending);
+        Ok(())
     }
 
     /// Keeps an event of a stream that can be taken up again. Returns its id and where it goes.

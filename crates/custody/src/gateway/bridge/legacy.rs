@@ -1,0 +1,120 @@
+//! Agents that speak HTTP+SSE (revision 2024-11-05): one process per stream, which ends with it.
+
+use super::super::{
+    events::event_of,
+    http::Exchange,
+    legacy::{endpoint_event, fresh_token, path},
+    proxy::NO_STREAM,
+    reply,
+    upstream::Answer,
+};
+use super::{Bridge, Key, event_stream_of, process::Process, routes::*, unbridgeable};
+use crate::core::{Core, Decision, Inbound};
+use bytes::Bytes;
+use custody_engine::wire::{self, splice};
+use custody_model::{Link, SessionId, Shape};
+use futures_util::stream;
+use http::StatusCode;
+use std::{collections::HashMap, sync::Arc};
+use tokio::sync::{
+    Mutex,
+    mpsc::{Receiver, Sender},
+};
+
+type Processes = Arc<Mutex<HashMap<Key, Arc<Process>>>>;
+
+/// The stream of one agent. Dropped, it takes its process along.
+struct Stream {
+    events: Receiver<Delivery>,
+    processes: Processes,
+    process: Arc<Process>,
+    core: Arc<Core>,
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        let (processes, process) = (self.processes.clone(), self.process.clone());
+        self.core.spawn(async move {
+            processes.lock().await.remove(&process.key);
+            process.stop().await;
+        });
+    }
+}
+
+impl Bridge {
+    /// Starts a process and the stream of everything it says. The first event says where to post.
+    pub(super) async fn open_stream(&self, exchange: Exchange, session: SessionId) -> Answer {
+        let token = fresh_token();
+        let process = self.process(Key::Stream(token.clone()), &exchange).await?;
+        let stream = Stream { events: process.routes().listen(), processes: self.processes.clone(), process, core: self.core.clone() };
+        self.core.link(session, &exchange.peer, Link::McpSession(self.name.clone(), token.clone()));
+        let address = path(&self.name, &token).into_bytes();
+        self.core.told(&exchange.peer, None, &address);
+        let first = Some(endpoint_event(&address));
+        Ok(event_stream_of(stream::unfold((first, stream), |(mut first, mut stream)| async move {
+            let bytes = match first.take() {
+                Some(event) => event,
+                None => event_of(&stream.events.recv().await?.bytes),
+            };
+            Some((bytes, (first, stream)))
+        })))
+    }
+
+    /// See [`super::super::upstream::Upstream::post_to_stream`].
+    pub async fn post_to_stream(&self, exchange: Exchange, bytes: Bytes) -> Answer {
+        let token = exchange.stream.clone().unwrap_or_default();
+        let gone = || reply::refuse(StatusCode::NOT_FOUND, NO_STREAM);
+        let found = self.processes.lock().await.get(&Key::Stream(token.clone())).cloned();
+        let process = found.filter(|found| !found.is_over() && found.principal == exchange.peer.identity.principal).ok_or_else(gone)?;
+        let out = process.routes().listener().ok_or_else(gone)?;
+        let frame = wire::read_frame(&bytes, &self.core.wire_limits());
+        let spliced = splice::splice(&bytes, Vec::new(), true);
+        let inbound = Inbound {
+            peer: &exchange.peer,
+            mcp_session: Some(&token),
+            headers: Some(&exchange.head.headers),
+            bytes: &bytes,
+            spliced: Some(&spliced),
+        };
+        let permit = match self.core.to_server(inbound).await {
+            Decision::Forward(permit) => *permit,
+            Decision::Refuse(refusal) => return failed(&out, refusal.status, refusal.answer, refusal.body).await,
+        };
+        let call = permit.call().clone();
+        let awaited = frame.shape == Shape::Request;
+        let port = Port::Raw(wire::id_key(call.id.as_deref().unwrap_or_default()));
+        let opened = match (unbridgeable(&frame), awaited) {
+            (Some(why), _) => Err(why),
+            (None, false) => Ok(()),
+            (None, true) => {
+                let pending = Pending::new(exchange.peer.clone(), call.clone(), None);
+                process
+                    .routes()
+                    .open_on(port.clone(), pending, self.core.config().limits.concurrent_calls, out.clone())
+                    .map_err(|why| (-32600, why))
+            }
+        };
+        if let Err((code, why)) = opened {
+            let body = reply::json_rpc_error(call.id.as_deref(), code, why, None);
+            self.core.told(&exchange.peer, Some(&call), &body);
+            return failed(&out, StatusCode::BAD_REQUEST, awaited, body).await;
+        }
+        match process.write(permit, &spliced.bytes).await {
+            Ok(()) => Ok(reply::empty(StatusCode::ACCEPTED)),
+            Err(failure) => {
+                process.routes().close(&port);
+                let (status, body) = failure.told(&self.core, &exchange.peer, &call);
+                failed(&out, status, awaited, body).await
+            }
+        }
+    }
+}
+
+/// An error on the agent's stream if it waits for an answer, and else in the answer to its `POST`.
+async fn failed(out: &Sender<Delivery>, status: StatusCode, awaited: bool, body: Vec<u8>) -> Answer {
+    let delivery = |bytes| Delivery { bytes, last: true, code: None, id: None };
+    match awaited && out.send(delivery(body.clone())).await.is_ok() {
+        true => Ok(reply::empty(StatusCode::ACCEPTED)),
+        false => Err(reply::json_response(status, body)),
+    }
+}

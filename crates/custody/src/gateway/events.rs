@@ -1,0 +1,167 @@
+//! The server-sent events of a server behind HTTP: each is recorded, then its bytes pass on.
+
+use super::legacy::{self, Registered, Streams};
+use super::reply::{Body, UPSTREAM_FAILED, json_rpc_error};
+use crate::core::{Attached, Call, Core, Peer, Returned};
+use bytes::Bytes;
+use custody_engine::wire::sse::{SseDecoder, SseEvent};
+use custody_model::{Link, SessionId};
+use http::Uri;
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Incoming;
+use std::{convert::Infallible, sync::Arc};
+use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
+
+/// Events in flight between the server and a slow agent; then the server waits.
+const EVENTS_IN_FLIGHT: usize = 16;
+
+/// One stream on its way to an agent.
+pub struct Relay {
+    /// For decisions and records.
+    pub core: Arc<Core>,
+    /// Who reads.
+    pub peer: Peer,
+    /// What was asked, when the stream answers one message.
+    pub call: Option<Call>,
+    /// Set where the stream may turn out to be one of HTTP+SSE.
+    pub opening: Option<Opening>,
+}
+
+/// A stream that was asked for outside any protocol session.
+pub struct Opening {
+    /// Where it registers.
+    pub streams: Streams,
+    /// Its address at the server.
+    pub uri: Uri,
+    /// The session of who opened it.
+    pub session: SessionId,
+}
+
+enum Passed {
+    Bytes(Vec<u8>),
+    Nothing,
+    /// These bytes, and then no more.
+    Last(Vec<u8>),
+}
+
+impl Relay {
+    /// Starts the task that relays. It ends with the server's stream, with the agent, or when the session is terminated.
+    pub fn start(self, body: Incoming, tasks: &TaskTracker) -> Body {
+        let (out, events) = mpsc::channel::<Bytes>(EVENTS_IN_FLIGHT);
+        let attached = self.core.attach(&self.peer, self.call.as_ref().map(|c| c.session), None);
+        tasks.spawn(self.run(body, out, attached));
+        StreamBody::new(futures_util::stream::unfold(events, |mut events| async move {
+            events.recv().await.map(|bytes| (Ok::<_, Infallible>(Frame::data(bytes)), events))
+        }))
+        .boxed()
+    }
+
+    async fn run(self, mut body: Incoming, out: mpsc::Sender<Bytes>, attached: Attached) {
+        let mut decoder = SseDecoder::new(self.core.config().limits.frame_bytes);
+        let mut registered = None;
+        'reading: loop {
+            let chunk = tokio::select! {
+                () = attached.ended() => break,
+                () = out.closed() => break,
+                frame = body.frame() => match frame {
+                    Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
+                    _ => break,
+                },
+            };
+            let Ok(events) = decoder.push(&chunk) else {
+                tracing::warn!(server = %self.peer.server, "a server-sent event is over the limit; the stream ends");
+                break;
+            };
+            for event in events {
+                let (bytes, last) = match self.pass(event, &out, &mut registered).await {
+                    Passed::Bytes(bytes) => (bytes, false),
+                    Passed::Last(bytes) => (bytes, true),
+                    Passed::Nothing => continue,
+                };
+                // An agent that does not read must not keep the stream from ending.
+                tokio::select! {
+                    sent = out.send(Bytes::from(bytes)) => if sent.is_err() || last { break 'reading },
+                    () = attached.ended() => break 'reading,
+                }
+            }
+        }
+        let Some(open) = registered.as_ref().map(|registered| registered.open.clone()) else { return };
+        drop(registered);
+        if !attached.is_ended() && !out.is_closed() {
+            tokio::select! {
+                () = open.fail_pending(&self.core, &self.peer) => {}
+                () = attached.ended() => {}
+            }
+        }
+    }
+
+    async fn pass(&self, event: SseEvent, out: &mpsc::Sender<Bytes>, registered: &mut Option<Registered>) -> Passed {
+        let Some(data) = event.data.filter(|data| !data.is_empty()) else { return Passed::Bytes(event.raw) };
+        if let Some(opening) = self.opening.as_ref().filter(|_| event.event.as_deref() == Some(legacy::ENDPOINT)) {
+            return self.open(opening, &data, out, registered).await;
+        }
+        let answered = registered.as_ref().and_then(|registered| registered.open.answered(&data, &self.core.wire_limits()));
+        match self.core.to_agent(&self.peer, answered.as_ref().or(self.call.as_ref()), &data).await {
+            Returned::Pass => Passed::Bytes(event.raw),
+            Returned::Sanitised(body) => Passed::Bytes(resumable(&event.id, event.event.as_deref(), &body)),
+            Returned::Dropped => Passed::Nothing,
+            Returned::Withheld(body) | Returned::NotRecorded(body) => Passed::Bytes(event_of(&body)),
+        }
+    }
+
+    /// The server says where it wants messages: the stream is one of HTTP+SSE.
+    async fn open(&self, opening: &Opening, said: &[u8], out: &mpsc::Sender<Bytes>, registered: &mut Option<Registered>) -> Passed {
+        let failed = |why: &str| {
+            tracing::warn!(server = %self.peer.server, why, "a stream of HTTP+SSE ends");
+            let why = format!("server `{}`: {why}", self.peer.server);
+            self.core.told(&self.peer, None, &json_rpc_error(None, UPSTREAM_FAILED, &why, None));
+            // A comment: before its endpoint a client reads nothing else.
+            Passed::Last(format!(": {why}\n\n").into_bytes())
+        };
+        if registered.is_some() {
+            return failed("a second `endpoint`");
+        }
+        let endpoint = match legacy::resolve(&opening.uri, said) {
+            Ok(endpoint) => endpoint,
+            Err(why) => return failed(&why.to_string()),
+        };
+        let Ok(uri) = endpoint.as_str().parse() else { return failed("`endpoint` is not an address") };
+        let open = opening.streams.register(self.peer.identity.principal.clone(), uri, out.clone());
+        let token = open.open.token.clone();
+        *registered = Some(open);
+        self.core.link(opening.session, &self.peer, Link::McpSession(self.peer.server.clone(), token.clone()));
+        let spliced = legacy::rewritten(&self.peer.server, &token, &endpoint);
+        match self.core.to_agent_spliced(&self.peer, None, said, Some(&spliced)).await {
+            Returned::Pass => Passed::Bytes(legacy::endpoint_event(&spliced.bytes)),
+            Returned::Sanitised(body) | Returned::Withheld(body) | Returned::NotRecorded(body) => Passed::Last(event_of(&body)),
+            Returned::Dropped => Passed::Nothing,
+        }
+    }
+}
+
+/// One server-sent event with the id and name that it had, so that a client can still resume after it.
+fn resumable(id: &Option<String>, name: Option<&str>, message: &[u8]) -> Vec<u8> {
+    let mut event = Vec::with_capacity(message.len() + 64);
+    for (field, value) in [("id", id.as_deref()), ("event", name)] {
+        if let Some(value) = value {
+            event.extend_from_slice(format!("{field}: {value}\n").as_bytes());
+        }
+    }
+    for line in message.split(|byte| *byte == b'\n') {
+        event.extend_from_slice(b"data: ");
+        event.extend_from_slice(line);
+        event.push(b'\n');
+    }
+    event.push(b'\n');
+    event
+}
+
+/// One server-sent event of a JSON message that has no newline in it.
+pub fn event_of(message: &[u8]) -> Vec<u8> {
+    let mut event = b"data: ".to_vec();
+    event.extend_from_slice(message);
+    event.extend_from_slice(b"\n\n");
+    event
+}
