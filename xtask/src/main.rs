@@ -7,6 +7,7 @@ mod peers;
 mod step;
 mod test;
 mod tools;
+mod wire;
 
 use std::process::ExitCode;
 
@@ -33,9 +34,13 @@ enum Task {
     /// Everything that must hold before a merge: fmt, clippy, deny, docs, then all tests.
     Ci,
     /// Run the benchmarks, or only those named: `cargo xtask bench ledger`.
+    ///
+    /// `cargo xtask bench wire` is one of its own: what a call costs direct, through HAProxy and through Custody. Only when named.
     Bench {
-        /// Names of bench targets. None means all.
+        /// Names of bench targets, or `wire`. None means all bench targets.
         names: Vec<String>,
+        #[command(flatten)]
+        wire: wire::Wire,
         /// Handed to the benchmarks after `--`, such as `cargo xtask bench detect -- --json`.
         #[arg(last = true)]
         arguments: Vec<String>,
@@ -57,7 +62,11 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().task {
         Task::Test { runner } => test::run(&runner),
         Task::Ci => checks::run().and_then(|()| test::run(&[])),
-        Task::Bench { names, arguments } => bench::run(&names, &arguments),
+        Task::Bench { names, wire, .. } if names == ["wire"] => wire::run(&wire),
+        Task::Bench { wire, .. } if wire.is_set() => {
+            Err(miette::miette!("these options are for `cargo xtask bench wire`; arguments for others follow `--`").into())
+        }
+        Task::Bench { names, arguments, .. } => bench::run(&names, &arguments),
         Task::Conformance { client, json } => conformance::run(client, json),
         Task::Peers => peers::install().map(|folder| println!("{}", folder.display())),
     };
