@@ -51,10 +51,10 @@ use gate::Gate;
 use manifest::{Listings, Walks};
 use serde::Serialize;
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Findings waiting for triage at most; beyond, whoever raises one waits.
@@ -76,6 +76,8 @@ pub struct Core {
     projection: Projection,
     /// Leaves the projection has applied.
     applied: watch::Receiver<u64>,
+    /// Somebody waits for the projection.
+    hurry: Arc<Notify>,
     gate: Gate,
     graph: Mutex<SessionGraph>,
     policies: Policies,
@@ -206,6 +208,10 @@ impl Core {
     pub async fn settled(&self) {
         let size = self.ledger.size();
         let mut applied = self.applied.clone();
+        if *applied.borrow_and_update() >= size {
+            return;
+        }
+        self.hurry.notify_one();
         if tokio::time::timeout(SETTLED, applied.wait_for(|applied| *applied >= size)).await.is_err() {
             tracing::error!(size, applied = *self.applied.borrow(), "the projection is behind the ledger; going on without it");
         }

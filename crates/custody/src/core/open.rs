@@ -13,7 +13,7 @@ use custody_engine::{
 };
 use custody_model::*;
 use custody_store::{
-    ledger::{self, Ledger, LedgerKeys, LedgerOptions, Recovery},
+    ledger::{self, Ledger, LedgerKeys, LedgerOptions, Reader, Recovery},
     projection::Projection,
 };
 use jiff::SignedDuration;
@@ -23,11 +23,13 @@ use std::{
     path::Path,
     sync::{Arc, Mutex, Weak},
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Entries applied to the projection in one transaction.
-const APPLIED_AT_ONCE: usize = 512;
+const APPLIED_AT_ONCE: usize = 2048;
+/// Between two transactions, unless somebody waits for what was recorded: one for every message would cost more than the message.
+const PACE: std::time::Duration = std::time::Duration::from_millis(50);
 /// Between two attempts of a projection that fails.
 const RETRY: std::time::Duration = std::time::Duration::from_secs(1);
 
@@ -90,7 +92,7 @@ impl Core {
             }
         });
         let webhooks = copies::webhooks(&config.ledger.copies)?;
-        catch_up(&ledger, &projection).await?;
+        catch_up(&ledger, &ledger.reader(), &projection).await?;
         let freezes = projection.active_freezes().await?.into_iter().map(|row| Freeze { action: row.action, scopes: row.scopes }).collect();
         let mut listings = Listings::default();
         for row in projection.manifests().await? {
@@ -99,6 +101,7 @@ impl Core {
         let pins = super::pins_of(&projection.rulings().await?);
         let (raised, jobs) = mpsc::channel(FINDINGS_WAITING);
         let (applied, applied_watch) = watch::channel(projection.applied().await?);
+        let hurry = Arc::new(Notify::new());
         let mut detector = Detector::with_baseline(rules, baseline.get().map(|(baseline, _)| baseline));
         for suppression in projection.suppressions(clock.now()).await? {
             let _added = detector.silence(suppression);
@@ -119,6 +122,7 @@ impl Core {
             clients,
             projection,
             applied: applied_watch,
+            hurry: hurry.clone(),
             gate: Gate::restore(freezes),
             policies,
             detector: Mutex::new(detector),
@@ -142,7 +146,7 @@ impl Core {
             clock,
         });
         *outbox_core.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::downgrade(&core);
-        core.tasks.spawn(follow(core.ledger.clone(), core.projection.clone(), applied, core.stop.clone()));
+        core.tasks.spawn(follow(core.ledger.clone(), core.projection.clone(), applied, hurry, core.stop.clone()));
         core.tasks.spawn(core.clone().work(jobs));
         core.tasks.spawn(core.clone().sweep());
         core.tasks.spawn(core.clone().watch_rules());
@@ -223,41 +227,52 @@ fn read_dir(dir: Option<&Path>, ending: &str) -> Result<Vec<(String, String)>, C
 }
 
 /// Applies what the ledger has and the projection lacks.
-async fn catch_up(ledger: &Ledger, projection: &Projection) -> Result<u64, CoreError> {
-    loop {
-        let from = projection.applied().await?;
-        if from >= ledger.size() {
-            return Ok(from);
-        }
-        let reader = ledger.reader();
-        let batch =
-            tokio::task::spawn_blocking(move || reader.open_entries(LeafIndex(from)).take(APPLIED_AT_ONCE).collect::<Result<Vec<_>, _>>());
-        let batch = batch.await.expect("reading does not panic")?;
+async fn catch_up(ledger: &Ledger, reader: &Reader, projection: &Projection) -> Result<u64, CoreError> {
+    let mut from = projection.applied().await?;
+    while from < ledger.size() {
+        let reader = reader.clone();
+        let read = move || {
+            let entries = reader.detailed_entries(LeafIndex(from), Projection::needs_detail);
+            entries.take(APPLIED_AT_ONCE).collect::<Result<Vec<_>, _>>()
+        };
+        let batch = tokio::task::spawn_blocking(read).await.expect("reading does not panic")?;
         if batch.is_empty() {
-            return Ok(from);
+            break;
         }
         projection.apply_many(&batch).await?;
+        from += batch.len() as u64;
     }
+    Ok(from)
 }
 
-/// Keeps the projection behind the ledger by milliseconds, until told to stop.
-async fn follow(ledger: Ledger, projection: Projection, applied: watch::Sender<u64>, stop: CancellationToken) {
+/// Keeps the projection behind the ledger by some milliseconds, and at once when told to `hurry`, until told to stop.
+async fn follow(ledger: Ledger, projection: Projection, applied: watch::Sender<u64>, hurry: Arc<Notify>, stop: CancellationToken) {
     let mut grown = ledger.watch();
+    // Kept: it remembers where the last segment's lines begin.
+    let reader = ledger.reader();
     loop {
-        let mut retry = false;
-        match catch_up(&ledger, &projection).await {
+        // Before the look: what is recorded during it is seen at the next.
+        grown.borrow_and_update();
+        let pace = match catch_up(&ledger, &reader, &projection).await {
             Ok(size) => {
                 applied.send_replace(size);
+                PACE
             }
             Err(error) => {
                 tracing::error!(%error, "the projection falls behind the ledger");
-                retry = true;
+                RETRY
             }
-        }
+        };
         tokio::select! {
-            changed = grown.changed() => if changed.is_err() { return },
-            () = tokio::time::sleep(RETRY), if retry => {}
+            () = tokio::time::sleep(pace) => {}
+            () = hurry.notified(), if pace == PACE => {}
             () = stop.cancelled() => return,
+        }
+        if pace == PACE {
+            tokio::select! {
+                changed = grown.changed() => if changed.is_err() { return },
+                () = stop.cancelled() => return,
+            }
         }
     }
 }

@@ -68,6 +68,20 @@ impl Reader {
         self.entries(from).map(move |item| item.and_then(|(leaf, entry, _)| reader.unseal_entry(leaf, entry)))
     }
 
+    /// As [`Reader::open_entries`], but no body is unsealed, and a detail only of the entries that are `wanted`.
+    pub fn detailed_entries(
+        &self,
+        from: LeafIndex,
+        wanted: fn(&Entry) -> bool,
+    ) -> impl Iterator<Item = Result<OpenEntry, LedgerError>> + use<> {
+        let reader = self.clone();
+        self.entries(from).map(move |item| {
+            let (leaf, entry, _) = item?;
+            let detail = if wanted(&entry) { reader.unseal_detail(leaf, &entry)? } else { None };
+            Ok(OpenEntry { leaf, entry, detail, body: None })
+        })
+    }
+
     /// One entry and its line.
     ///
     /// # Errors
@@ -151,17 +165,16 @@ impl Reader {
     }
 
     fn unseal_entry(&self, leaf: LeafIndex, entry: Entry) -> Result<OpenEntry, LedgerError> {
-        let open = |part: &Option<Sealed>| part.as_ref().map_or(Ok(None), |part| self.unseal_if_known(part));
-        let body = open(&entry.body)?;
-        let detail = match (open(&entry.detail)?, &entry.detail) {
-            (Some(bytes), Some(part)) => {
-                let bad =
-                    |e: serde_json::Error| LedgerError::damaged(&self.0.layout.pack(part.pack), format!("detail of entry {leaf}: {e}"));
-                Some(serde_json::from_slice(&bytes).map_err(bad)?)
-            }
-            _ => None,
-        };
+        let body = entry.body.as_ref().map_or(Ok(None), |part| self.unseal_if_known(part))?;
+        let detail = self.unseal_detail(leaf, &entry)?;
         Ok(OpenEntry { leaf, entry, detail, body })
+    }
+
+    fn unseal_detail(&self, leaf: LeafIndex, entry: &Entry) -> Result<Option<serde_json::Value>, LedgerError> {
+        let Some(part) = &entry.detail else { return Ok(None) };
+        let Some(bytes) = self.unseal_if_known(part)? else { return Ok(None) };
+        let bad = |e: serde_json::Error| LedgerError::damaged(&self.0.layout.pack(part.pack), format!("detail of entry {leaf}: {e}"));
+        serde_json::from_slice(&bytes).map(Some).map_err(bad)
     }
 
     fn unseal_if_known(&self, part: &Sealed) -> Result<Option<Vec<u8>>, LedgerError> {

@@ -1,11 +1,23 @@
 //! From entries to rows, in leaf order, in one transaction a batch.
+//!
+//! Messages are by far the most entries. Their rows are collected and written together at the end of the batch: a statement for
+//! each would cost more than recording it did.
 
-use super::{Projection, ProjectionError, Result};
+use super::{Projection, ProjectionError, Result, messages::Messages};
 use custody_model::*;
 use serde_json::Value;
 use sqlx::{Sqlite, SqliteConnection, Transaction, query};
 
 impl Projection {
+    /// Whether the sealed detail of an entry says something that a table holds. Bodies never do.
+    pub fn needs_detail(entry: &Entry) -> bool {
+        match &entry.event {
+            // A tool that no server listed stands in the sealed part only.
+            Event::Message(message) => message.direction == Direction::ToServer && message.tool.is_none(),
+            _ => true,
+        }
+    }
+
     /// Applies entries. Those applied before are skipped; a gap is an error.
     ///
     /// # Errors
@@ -14,6 +26,7 @@ impl Projection {
         let mut transaction: Transaction<'_, Sqlite> = self.pool.begin().await?;
         let applied: i64 = sqlx::query_scalar("SELECT leaves FROM applied").fetch_one(&mut *transaction).await?;
         let mut next = applied.cast_unsigned();
+        let mut messages = Messages::default();
         for open in entries {
             if open.leaf.0 < next {
                 continue;
@@ -21,13 +34,35 @@ impl Projection {
             if open.leaf.0 > next {
                 return Err(ProjectionError::Gap { expected: next, found: open.leaf.0 });
             }
-            apply(&mut transaction, open).await?;
+            match &open.entry.event {
+                Event::Message(message) => {
+                    if messages.add(open, message) {
+                        begin(&mut transaction, &open.entry).await?;
+                    }
+                }
+                _ => apply(&mut transaction, open).await?,
+            }
             next += 1;
         }
+        messages.write(&mut transaction).await?;
         query("UPDATE applied SET leaves = ?").bind(next.cast_signed()).execute(&mut *transaction).await?;
         transaction.commit().await?;
         Ok(())
     }
+}
+
+/// The row of the entry's session, if this is the first that is heard of it.
+async fn begin(db: &mut SqliteConnection, entry: &Entry) -> Result<()> {
+    if let Some(session) = entry.session {
+        let at = entry.at.to_string();
+        query("INSERT OR IGNORE INTO sessions (id, started, last) VALUES (?, ?, ?)")
+            .bind(session.to_string())
+            .bind(&at)
+            .bind(&at)
+            .execute(&mut *db)
+            .await?;
+    }
+    Ok(())
 }
 
 async fn apply(db: &mut SqliteConnection, open: &OpenEntry) -> Result<()> {
@@ -37,12 +72,7 @@ async fn apply(db: &mut SqliteConnection, open: &OpenEntry) -> Result<()> {
     let session = entry.session.map(|s| s.to_string());
     if let Some(session) = &session {
         query("INSERT OR IGNORE INTO leaves VALUES (?, ?)").bind(session).bind(leaf).execute(&mut *db).await?;
-        query("INSERT OR IGNORE INTO sessions (id, started, last) VALUES (?, ?, ?)")
-            .bind(session)
-            .bind(&at)
-            .bind(&at)
-            .execute(&mut *db)
-            .await?;
+        begin(db, entry).await?;
     }
     match &entry.event {
         Event::SessionStarted => {
@@ -63,7 +93,6 @@ async fn apply(db: &mut SqliteConnection, open: &OpenEntry) -> Result<()> {
         Event::SessionEnded { why } => {
             query("UPDATE sessions SET ended = ?, why = ? WHERE id = ?").bind(&at).bind(why).bind(&session).execute(&mut *db).await?;
         }
-        Event::Message(message) => apply_message(db, open, message).await?,
         Event::ManifestSeen { server, listing, definitions, changed, .. } => {
             let sealed: ListingDetail = detail(open).unwrap_or_default();
             let (definitions, changed) =
@@ -231,52 +260,10 @@ async fn apply(db: &mut SqliteConnection, open: &OpenEntry) -> Result<()> {
         | Event::ConfigLoaded { .. }
         | Event::SessionLinked { .. }
         | Event::ContentOpened { .. }
+        | Event::Message(_)
         | Event::OperatorActed { .. }
         | Event::AccessRefused { .. } => {}
     }
-    Ok(())
-}
-
-async fn apply_message(db: &mut SqliteConnection, open: &OpenEntry, message: &Message) -> Result<()> {
-    let at = open.entry.at.to_string();
-    let session = open.entry.session.map(|s| s.to_string());
-    let leaf = open.leaf.0.cast_signed();
-    query("UPDATE sessions SET last = ?, messages = messages + 1 WHERE id = ?").bind(&at).bind(&session).execute(&mut *db).await?;
-    if message.direction == Direction::ToAgent {
-        if let Some(answers) = message.answers {
-            query("UPDATE calls SET answered = ? WHERE leaf = ?").bind(leaf).bind(answers.0.cast_signed()).execute(&mut *db).await?;
-        }
-        return Ok(());
-    }
-    let reason = message.reason.as_ref().map(reason_words);
-    let denied = message.outcome == Outcome::Denied;
-    // What became of a call after its own entry: overtaken by a freeze, or held and then answered.
-    if let Some(call) = message.answers {
-        query("UPDATE calls SET outcome = ?, reason = ? WHERE leaf = ?")
-            .bind(word(&message.outcome))
-            .bind(reason)
-            .bind(call.0.cast_signed())
-            .execute(&mut *db)
-            .await?;
-        query("UPDATE sessions SET denied = denied + ? WHERE id = ?").bind(i64::from(denied)).bind(&session).execute(&mut *db).await?;
-        return Ok(());
-    }
-    query("UPDATE sessions SET denied = denied + ? WHERE id = ?").bind(i64::from(denied)).bind(&session).execute(&mut *db).await?;
-    if message.method.as_deref() != Some("tools/call") {
-        return Ok(());
-    }
-    let tool = message.tool.as_ref().map(|t| t.0.clone()).or_else(|| detail::<MessageDetail>(open).and_then(|d| d.tool));
-    query("UPDATE sessions SET calls = calls + 1 WHERE id = ?").bind(&session).execute(&mut *db).await?;
-    query("INSERT OR REPLACE INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, NULL)")
-        .bind(leaf)
-        .bind(&session)
-        .bind(message.server.as_str())
-        .bind(tool)
-        .bind(word(&message.outcome))
-        .bind(reason)
-        .bind(&at)
-        .execute(&mut *db)
-        .await?;
     Ok(())
 }
 
@@ -291,15 +278,7 @@ async fn thaw(db: &mut SqliteConnection, undo: ActionId) -> Result<()> {
     Ok(())
 }
 
-fn reason_words(reason: &DenyReason) -> String {
-    match reason {
-        DenyReason::Policy(policy) => format!("policy {policy}"),
-        DenyReason::PolicyError(policy) => format!("policy error {policy}"),
-        other => word(other),
-    }
-}
-
-fn detail<T: serde::de::DeserializeOwned>(open: &OpenEntry) -> Option<T> {
+pub(super) fn detail<T: serde::de::DeserializeOwned>(open: &OpenEntry) -> Option<T> {
     open.detail.as_ref().and_then(|value| serde_json::from_value(value.clone()).ok())
 }
 
@@ -308,7 +287,7 @@ fn text(value: &impl serde::Serialize) -> String {
 }
 
 /// The one word that a value serialises as.
-fn word(value: &impl serde::Serialize) -> String {
+pub(super) fn word(value: &impl serde::Serialize) -> String {
     match serde_json::to_value(value).expect("rows are plain data") {
         Value::String(word) => word,
         Value::Object(tagged) => tagged.get("reason").and_then(Value::as_str).unwrap_or("other").to_owned(),

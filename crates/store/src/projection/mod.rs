@@ -4,6 +4,7 @@
 //! erased here by applying it anew: rows come from what can still be opened.
 
 mod apply;
+mod messages;
 mod rows;
 
 pub use rows::*;

@@ -79,6 +79,71 @@ async fn applied_at_once_or_in_pieces_or_twice_the_tables_are_the_same() {
     ));
 }
 
+/// Session (0: none), to the server, kind of message, listed tool, what it answers, and whether it is no message.
+type Sent = (u128, bool, u8, bool, Option<u64>, bool);
+
+/// Messages of three sessions in a random order: calls, answers, calls that were overtaken, messages of no session.
+fn traffic() -> impl proptest::strategy::Strategy<Value = Vec<OpenEntry>> {
+    use proptest::prelude::*;
+    let message = (0_u128..4, any::<bool>(), 0_u8..3, any::<bool>(), proptest::option::of(0_u64..40), any::<bool>());
+    let of_step = |(leaf, (session, to_server, kind, listed, answers, other)): (usize, Sent)| {
+        let session = (session > 0).then(|| SessionId(Uuid::from_u128(session)));
+        let event = match other && leaf % 5 == 0 {
+            true => Event::SessionEnded { why: "idle".to_owned() },
+            false => Event::Message(Message {
+                direction: if to_server { Direction::ToServer } else { Direction::ToAgent },
+                server: "s\"'".into(),
+                transport: Transport::Http,
+                shape: Shape::Request,
+                method: (kind > 0).then(|| "tools/call".to_owned()),
+                tool: listed.then(|| "read_file".into()),
+                answers: answers.filter(|answers| *answers < leaf as u64).map(LeafIndex),
+                outcome: if kind == 2 { Outcome::Denied } else { Outcome::Allowed },
+                reason: (kind == 2).then(|| DenyReason::Policy("role:r".into())),
+                denial: None,
+                spliced: vec![],
+                forwarded: None,
+            }),
+        };
+        entry(leaf as u64, session, event, Some(json!({"tool": "send_data"})))
+    };
+    proptest::collection::vec(message, 1..40).prop_map(move |all| all.into_iter().enumerate().map(of_step).collect())
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(24))]
+    #[test]
+    fn a_batch_of_messages_is_what_each_of_them_is_alone(entries in traffic(), cut in 0_usize..40) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (batch, alone) = runtime.block_on(async {
+            let home = tempfile::tempdir().unwrap();
+            let batch = Projection::open(&home.path().join("batch.db")).await.unwrap();
+            let (first, second) = entries.split_at(cut.min(entries.len()));
+            batch.apply_many(first).await.unwrap();
+            batch.apply_many(second).await.unwrap();
+            let alone = Projection::open(&home.path().join("alone.db")).await.unwrap();
+            for entry in &entries {
+                alone.apply_many(std::slice::from_ref(entry)).await.unwrap();
+            }
+            (batch.dump().await.unwrap(), alone.dump().await.unwrap())
+        });
+        proptest::prop_assert_eq!(batch, alone);
+    }
+}
+
+/// What an agent called a tool is told as it was, to the last byte.
+#[tokio::test]
+async fn no_name_is_cut_short() {
+    let home = tempfile::tempdir().unwrap();
+    let projection = Projection::open(&home.path().join("p.db")).await.unwrap();
+    let name = "read_file\u{0}; \u{202e}\"'\\ \u{fffd}\u{10ffff}";
+    let mut story = story();
+    story[1].detail = Some(json!({"tool": name}));
+    projection.apply_many(&story[..2]).await.unwrap();
+    let calls = projection.calls_of(story[1].entry.session.unwrap()).await.unwrap();
+    assert_eq!(calls[0].tool.as_deref(), Some(name));
+}
+
 #[tokio::test]
 async fn a_freeze_holds_from_its_intent_until_its_undo() {
     let home = tempfile::tempdir().unwrap();
