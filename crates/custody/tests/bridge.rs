@@ -26,6 +26,11 @@ struct Stage {
 impl Stage {
     /// `script` gets each line as `$line`, and `$id`, the raw id of it.
     fn with(script: &str) -> Stage {
+        Stage::in_role(script, None)
+    }
+
+    /// With a role for the agent, and what it forbids denied. Nothing is frozen.
+    fn in_role(script: &str, allow: Option<&str>) -> Stage {
         let home = daemon::initialised();
         let log = home.temp.path().join("read.txt");
         let client = home.temp.path().join(".mcp.json");
@@ -35,10 +40,20 @@ impl Stage {
         );
         let entry = json!({"mcpServers": {"shell": {"command": "sh", "args": ["-c", script]}}});
         std::fs::write(&client, entry.to_string()).unwrap();
-        let adopted = home.run(&["adopt", client.to_str().unwrap(), "--client", "agent"]);
+        let mut adopt = vec!["adopt", client.to_str().unwrap(), "--client", "agent"];
+        if let Some(allow) = allow {
+            home.add_to_config(&format!("[roles.narrow]\nallow = {allow}\n"));
+            adopt.extend(["--role", "narrow"]);
+        }
+        let adopted = home.run(&adopt);
         assert!(adopted.status.success(), "{}", daemon::text(&adopted.stderr));
         let entry: Value = serde_json::from_slice(&std::fs::read(&client).unwrap()).unwrap();
         let key = entry["mcpServers"]["shell"]["env"]["CUSTODY_KEY"].as_str().unwrap().to_owned();
+        if allow.is_some() {
+            let text = std::fs::read_to_string(home.config()).unwrap();
+            let text = text.replace(r#"["freeze", "snapshot", "alert"]"#, r#"["alert"]"#);
+            std::fs::write(home.config(), text.replace("[servers.shell]\n", "[servers.shell]\nmode = \"enforce\"\n")).unwrap();
+        }
         let custody = home.up();
         Stage { home, custody, key, log }
     }
@@ -151,4 +166,79 @@ fn a_stream_that_was_lost_is_taken_up_again() {
         assert!(again.read_line(&mut rest).unwrap() > 0, "{rest}");
     }
     assert!(!rest.contains("begun"), "nothing comes twice: {rest}");
+}
+
+const BATCHES: (&str, &str) = ("MCP-Protocol-Version", "2025-03-26");
+const ANSWERS: &str = r#"case "$line" in *ping*) printf '[{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"one"}},{"jsonrpc":"2.0","id":%s,"result":{"two":2}}]\n' "$id";; *'"id"'*) printf '{"jsonrpc":"2.0","id":%s,"result":{"content":[]}}\n' "$id";; esac"#;
+
+impl Stage {
+    /// Opens a protocol session; its id.
+    fn initialize(&self) -> String {
+        let initialize = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-03-26","capabilities":{},"clientInfo":{"name":"c","version":"1"}}}"#;
+        let (head, _) = self.send("POST", &[], initialize);
+        head.lines().find_map(|line| line.strip_prefix("mcp-session-id: ")).unwrap().to_owned()
+    }
+
+    /// Status line and body.
+    fn ask(&self, session: &str, version: (&str, &str), body: &str) -> (String, String) {
+        let (head, mut answer) = self.send("POST", &[version, ("Mcp-Session-Id", session)], body);
+        let mut text = String::new();
+        answer.read_to_string(&mut text).unwrap();
+        (head.lines().next().unwrap().to_owned(), text)
+    }
+}
+
+#[test]
+fn each_message_of_a_batch_is_recorded_decided_and_handed_over_on_its_own() {
+    let stage = Stage::in_role(ANSWERS, Some(r#"["shell/look"]"#));
+    let session = stage.initialize();
+    let items = [
+        r#"{"jsonrpc":"2.0","id":10,"method":"tools/call","params":{"name":"look","arguments":{}},"odd": 123456789012345678901234567890}"#,
+        r#"{"jsonrpc":"2.0","id":"s","method":"tools/call","params":{"name":"steal","arguments":{}}}"#,
+        r#"{"jsonrpc":"2.0",  "method":"notifications/unknown"}"#,
+        r#"{"jsonrpc":"2.0","id":12,"method":"prompts/list"}"#,
+    ];
+    let (status, body) = stage.ask(&session, BATCHES, &format!("[{} ,\n{},\t{},{}]", items[0], items[1], items[2], items[3]));
+    assert_eq!(status, "HTTP/1.1 200 OK");
+    let answers: Vec<Value> = serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}"));
+    let answer = |id: &Value| answers.iter().find(|answer| answer["id"] == *id).unwrap_or_else(|| panic!("{id}: {body}"));
+    assert_eq!(answers.len(), 3, "{body}");
+    assert!(answer(&json!(10))["result"].is_object() && answer(&json!(12))["result"].is_object());
+    assert_eq!(answer(&json!("s"))["error"]["code"], 4030);
+    let read = stage.read("prompts/list");
+    assert_eq!(read.lines().skip(1).collect::<Vec<_>>(), [items[0], items[2], items[3]], "byte for byte, and nothing of the denied one");
+
+    let (status, _) = stage.ask(&session, BATCHES, &format!("[{}]", items[2]));
+    assert_eq!(status, "HTTP/1.1 202 Accepted", "nothing waits for an answer");
+
+    // What a server sends in a batch comes message by message too.
+    let (status, body) = stage.ask(&session, BATCHES, r#"{"jsonrpc":"2.0","id":20,"method":"ping"}"#);
+    assert_eq!(status, "HTTP/1.1 200 OK");
+    let events: Vec<Value> = body.lines().filter_map(|line| serde_json::from_str(line.strip_prefix("data: ")?).ok()).collect();
+    assert_eq!(events.len(), 2, "{body}");
+    assert_eq!((&events[0]["params"]["data"], &events[1]["result"]["two"]), (&json!("one"), &json!(2)));
+    assert_eq!(stage.custody.stop(), 0);
+    let ledger = stage.home.ledger();
+    assert_eq!(ledger.matches(r#""shape":"batch""#).count(), 0, "each message has an entry of its own");
+    assert!(stage.home.run(&["verify"]).status.success());
+}
+
+#[test]
+fn a_batch_that_is_none_is_refused_clearly() {
+    let stage = Stage::with(ANSWERS);
+    let session = stage.initialize();
+    let ping = r#"{"jsonrpc":"2.0","id":1,"method":"prompts/list"}"#;
+    for (version, batch, why) in [
+        (BATCHES, "[]".to_owned(), "a batch of nothing"),
+        (BATCHES, format!("[{}]", vec![ping; 1025].join(",")), "more than 1024 messages"),
+        (BATCHES, format!("[{ping}, 7]"), "a batch item that is no message"),
+        (("MCP-Protocol-Version", "2025-06-18"), format!("[{ping}]"), "revision 2025-06-18 has no batches"),
+    ] {
+        let (status, body) = stage.ask(&session, version, &batch);
+        assert_eq!(status, "HTTP/1.1 400 Bad Request", "{why}: {body}");
+        let body: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(body["error"]["code"], -32600);
+        assert!(body["error"]["message"].as_str().unwrap().contains(why), "{body}");
+    }
+    assert_eq!(stage.read("initialize").lines().count(), 1, "nothing of them reached the server");
 }

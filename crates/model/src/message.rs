@@ -93,6 +93,8 @@ pub enum Splice {
     Sanitised,
     /// Where a server of HTTP+SSE wants messages: the agent is told to post them to Custody.
     Endpoint,
+    /// Content-Encoding: recorded decoded, passed on as it was sent.
+    Coding,
 }
 
 /// Neutral facts of one MCP message. Names that are not in a listing or in the protocol stay in the sealed detail.

@@ -122,7 +122,7 @@ fn mcp_json_gives_servers() {
 fn mcp_json_faults_have_places() {
     let parse = |text: &str| report(&mcp_json::parse(text, ".mcp.json", Path::new("/repo"), &no_env).unwrap_err());
     insta::assert_snapshot!(parse(
-        "{\"mcpServers\": {\n  \"a\": {\"type\": \"sse\", \"url\": \"http://x.example\"},\n  \"b\": {},\n  \"c\": {\"command\": \"x\"},\n  \"c\": {\"command\": \"y\"}\n}}"
+        "{\"mcpServers\": {\n  \"a\": {\"type\": \"ws\", \"url\": \"http://x.example\"},\n  \"b\": {},\n  \"c\": {\"command\": \"x\"},\n  \"c\": {\"command\": \"y\"}\n}}"
     ));
     insta::assert_snapshot!(parse("{\"mcpServers\": {\n  \"a\": {\"command\": 7}\n}}"));
     insta::assert_snapshot!(parse("{\"mcpServers\": {"));

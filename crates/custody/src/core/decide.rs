@@ -138,7 +138,10 @@ impl Core {
                 Some(denial) => Decided::Now(Decision::Refuse(Refusal {
                     status: StatusCode::OK,
                     answer: frame.shape == Shape::Request || frame.shape == Shape::Batch,
-                    body: reply::denied(id.as_deref(), denial),
+                    body: match frame.shape {
+                        Shape::Batch => reply::denied_batch(frame.items.iter().filter_map(|item| awaited(item, inbound.bytes)), denial),
+                        _ => reply::denied(id.as_deref(), denial),
+                    },
                 })),
             };
             return Ok((decision, freeze.is_some()));
@@ -355,6 +358,11 @@ impl Core {
 
     /// The second value: whether something was quarantined.
     fn judge_answer(&self, peer: &Peer, call: Option<&Call>, bytes: &[u8], spliced: Option<&Spliced>) -> (Returned, bool) {
+        // A coding changes nothing in the message: what is judged is what was in it.
+        let (coded, spliced) = match spliced {
+            Some(coded) if coded.splices == [Splice::Coding] => (Some(coded), None),
+            spliced => (None, spliced),
+        };
         let frame = wire::read_frame(bytes, &self.limits);
         let now = self.now();
         let id = frame.id.map(|span| span.of(bytes).to_vec());
@@ -386,14 +394,16 @@ impl Core {
         let withheld = frozen.is_some() || screen.as_ref().is_some_and(|screen| screen.withheld);
         let sanitised = screen.as_ref().and_then(|screen| screen.sanitised.clone());
         let denial = withheld.then(|| DenialId(uuid::Uuid::now_v7()));
-        let mut splices = spliced.map(|s| s.splices.clone()).unwrap_or_default();
+        // What is sent instead of a coded answer is not coded.
+        let coded = coded.filter(|_| sanitised.is_none());
+        let mut splices = spliced.or(coded).map(|s| s.splices.clone()).unwrap_or_default();
         splices.extend(sanitised.is_some().then_some(Splice::Sanitised));
         if withheld {
             splices = vec![Splice::Withheld];
         }
         let forwarded = match &sanitised {
             Some(bytes) => self.ledger.commitment(Some(session), bytes).map(Some),
-            None => self.forwarded(session, spliced),
+            None => self.forwarded(session, spliced.or(coded)),
         };
         let unrecorded = |error: &LedgerError, screen: Option<Screen<'_>>| {
             if let Some(screen) = screen {
@@ -533,6 +543,11 @@ fn asks_for_more(bytes: &[u8], frame: &Frame) -> bool {
     let listing = frame.method.as_deref().and_then(Listing::of_method);
     let params = || serde_json::from_slice::<Value>(frame.params?.of(bytes)).ok();
     listing.is_some() && params().is_some_and(|params| params.get("cursor").is_some_and(|cursor| !cursor.is_null()))
+}
+
+/// The id of a message that waits for an answer.
+fn awaited<'a>(message: &Frame, bytes: &'a [u8]) -> Option<&'a [u8]> {
+    message.id.filter(|_| message.shape == Shape::Request).map(|id| id.of(bytes))
 }
 
 /// The tool that a message calls.

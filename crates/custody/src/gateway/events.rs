@@ -1,5 +1,6 @@
 //! The server-sent events of a server behind HTTP: each is recorded, then its bytes pass on.
 
+use super::coding::{Coding, Decoder};
 use super::legacy::{self, Registered, Streams};
 use super::reply::{Body, UPSTREAM_FAILED, json_rpc_error};
 use crate::core::{Attached, Call, Core, Peer, Returned};
@@ -25,6 +26,8 @@ pub struct Relay {
     pub peer: Peer,
     /// What was asked, when the stream answers one message.
     pub call: Option<Call>,
+    /// How the server coded it. The agent gets it plain: pieces of a coded stream do not end where events end.
+    pub coding: Option<Coding>,
     /// Set where the stream may turn out to be one of HTTP+SSE.
     pub opening: Option<Opening>,
 }
@@ -59,7 +62,9 @@ impl Relay {
     }
 
     async fn run(self, mut body: Incoming, out: mpsc::Sender<Bytes>, attached: Attached) {
-        let mut decoder = SseDecoder::new(self.core.config().limits.frame_bytes);
+        let limit = self.core.config().limits.frame_bytes;
+        let mut decoder = SseDecoder::new(limit);
+        let mut coded = self.coding.map(|coding| Decoder::new(coding, limit));
         let mut registered = None;
         'reading: loop {
             let chunk = tokio::select! {
@@ -68,6 +73,16 @@ impl Relay {
                 frame = body.frame() => match frame {
                     Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
                     _ => break,
+                },
+            };
+            let chunk = match &mut coded {
+                None => chunk,
+                Some(coded) => match coded.push(&chunk) {
+                    Ok(()) => Bytes::from(coded.take()),
+                    Err(why) => {
+                        tracing::warn!(server = %self.peer.server, %why, "a coded stream ends");
+                        break;
+                    }
                 },
             };
             let Ok(events) = decoder.push(&chunk) else {

@@ -3,6 +3,7 @@
 //!
 //! One task per connection, owned by the [`TaskTracker`] of [`serve`]; streams belong to their connection.
 
+use super::coding::Coding;
 use super::reply::{self, Body};
 use super::upstream::Upstream;
 use crate::core::{Core, Peer};
@@ -47,6 +48,14 @@ struct Connection {
     principals: Arc<Mutex<BTreeSet<PrincipalName>>>,
 }
 
+/// A coded body.
+pub struct Coded {
+    /// `Content-Encoding`.
+    pub coding: HeaderValue,
+    /// The body.
+    pub bytes: Bytes,
+}
+
 /// One request on its way: who, to which server, with which hints.
 pub struct Exchange {
     /// Who sends, fixed for the connection.
@@ -57,6 +66,8 @@ pub struct Exchange {
     pub mcp_session: Option<String>,
     /// The stream of HTTP+SSE whose messages address this is.
     pub stream: Option<String>,
+    /// The body as it was sent, where it was coded.
+    pub coded: Option<Coded>,
 }
 
 impl Gateway {
@@ -108,15 +119,15 @@ impl Gateway {
             hint: text(&head.headers, "custody-session").map(str::to_owned),
         };
         let mcp_session = text(&head.headers, "mcp-session-id").map(str::to_owned);
-        let exchange = Exchange { peer, head, mcp_session, stream };
+        let mut exchange = Exchange { peer, head, mcp_session, stream, coded: None };
         match exchange.head.method {
             Method::POST if exchange.stream.is_some() => {
-                let bytes = self.read_body(body).await?;
+                let bytes = self.read_message(&mut exchange, body).await?;
                 upstream.post_to_stream(exchange, bytes).await
             }
             _ if exchange.stream.is_some() => Err(reply::not_allowed("POST")),
             Method::POST => {
-                let bytes = self.read_body(body).await?;
+                let bytes = self.read_message(&mut exchange, body).await?;
                 upstream.post(exchange, bytes).await
             }
             Method::GET => upstream.listen(exchange).await,
@@ -134,6 +145,18 @@ impl Gateway {
         };
         let (server, upstream) = self.upstreams.get_key_value(&ServerName::from(name))?;
         Some((server, upstream, stream))
+    }
+
+    /// The body without its coding.
+    async fn read_message(&self, exchange: &mut Exchange, body: Incoming) -> Result<Bytes, Response<Body>> {
+        let bytes = self.read_body(body).await?;
+        let headers = &mut exchange.head.headers;
+        let limit = self.core.config().limits.frame_bytes;
+        let Some(coding) = Coding::of(headers).map_err(|why| reply::not_decoded(&why))? else { return Ok(bytes) };
+        let message = coding.decode(&bytes, limit).map_err(|why| reply::not_decoded(&why))?;
+        // Nobody behind this sees a coded body under the name of a message.
+        exchange.coded = headers.remove(header::CONTENT_ENCODING).map(|coding| Coded { coding, bytes });
+        Ok(message.into())
     }
 
     async fn read_body(&self, mut body: Incoming) -> Result<Bytes, Response<Body>> {

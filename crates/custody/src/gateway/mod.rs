@@ -1,6 +1,7 @@
 //! Agents' side: HTTP endpoint, stdio bridge, shim.
 
 pub mod bridge;
+mod coding;
 mod events;
 mod gated;
 pub mod headers;

@@ -1,5 +1,6 @@
 //! Upstream over Streamable HTTP or HTTP+SSE: heads are filtered, bodies pass as they came.
 
+use super::coding::{self, Coding};
 use super::events::{Opening, Relay};
 use super::gated::GatedBody;
 use super::headers;
@@ -9,7 +10,8 @@ use super::reply;
 use super::upstream::Answer;
 use crate::core::{Call, Core, Decision, Inbound, Peer, Refusal, Returned};
 use bytes::Bytes;
-use custody_model::{Link, PrincipalName, SessionId};
+use custody_engine::wire::splice::Spliced;
+use custody_model::{Link, PrincipalName, SessionId, Splice};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
@@ -66,21 +68,22 @@ impl Proxy {
         if !self.own_session(&exchange) {
             return Err(reply::refuse(StatusCode::NOT_FOUND, NO_SESSION));
         }
+        let coded = as_coded(&exchange);
         let inbound = Inbound {
             peer: &exchange.peer,
             mcp_session: exchange.mcp_session.as_deref(),
             headers: Some(&exchange.head.headers),
             bytes: &bytes,
-            spliced: None,
+            spliced: coded.as_ref(),
         };
         let permit = match self.core.to_server(inbound).await {
             Decision::Forward(permit) => *permit,
             Decision::Refuse(refusal) => return Err(reply::json_response(refusal.status, refusal.body)),
         };
         let call = permit.call().clone();
-        let body = GatedBody::new(self.core.clone(), permit, bytes);
+        let body = GatedBody::new(self.core.clone(), permit, exchange.coded.as_ref().map_or(bytes, |coded| coded.bytes.clone()));
         let gate = body.gate();
-        let answer = match self.send(self.uri.clone(), Method::POST, &exchange.head.headers, body).await {
+        let answer = match self.send(self.uri.clone(), Method::POST, &exchange, body).await {
             Ok(answer) => answer,
             Err(why) => {
                 if let Some(refusal) = gate.overtaken() {
@@ -106,8 +109,14 @@ impl Proxy {
         let Some(open) = self.streams.find(token, &exchange.peer.identity.principal) else {
             return Err(reply::refuse(StatusCode::NOT_FOUND, NO_STREAM));
         };
-        let inbound =
-            Inbound { peer: &exchange.peer, mcp_session: Some(token), headers: Some(&exchange.head.headers), bytes: &bytes, spliced: None };
+        let coded = as_coded(&exchange);
+        let inbound = Inbound {
+            peer: &exchange.peer,
+            mcp_session: Some(token),
+            headers: Some(&exchange.head.headers),
+            bytes: &bytes,
+            spliced: coded.as_ref(),
+        };
         let permit = match self.core.to_server(inbound).await {
             Decision::Forward(permit) => *permit,
             Decision::Refuse(refusal) => return refused_on(&open, refusal).await,
@@ -119,9 +128,9 @@ impl Proxy {
             self.core.told(&exchange.peer, Some(&call), &body);
             return failed_on(&open, StatusCode::TOO_MANY_REQUESTS, call.is_request(), body).await;
         }
-        let body = GatedBody::new(self.core.clone(), permit, bytes);
+        let body = GatedBody::new(self.core.clone(), permit, exchange.coded.as_ref().map_or(bytes, |coded| coded.bytes.clone()));
         let gate = body.gate();
-        let sent = self.send(Ok(open.endpoint.clone()), Method::POST, &exchange.head.headers, body).await;
+        let sent = self.send(Ok(open.endpoint.clone()), Method::POST, &exchange, body).await;
         if !sent.as_ref().is_ok_and(|answer| answer.status().is_success()) {
             open.forget(&call);
         }
@@ -175,7 +184,7 @@ impl Proxy {
         }
         // HTTP+SSE knows no protocol sessions by header.
         let opens = (!ended && exchange.mcp_session.is_none()).then_some(session);
-        let answer = self.send(self.uri.clone(), method, &exchange.head.headers, GatedBody::empty()).await.map_err(|why| {
+        let answer = self.send(self.uri.clone(), method, &exchange, GatedBody::empty()).await.map_err(|why| {
             reply::refuse(StatusCode::BAD_GATEWAY, &format!("server `{}` cannot be reached: {why}", exchange.peer.server))
         })?;
         self.pass_on(exchange.peer, None, opens, answer).await
@@ -185,17 +194,21 @@ impl Proxy {
         &self,
         uri: Result<Uri, String>,
         method: Method,
-        headers: &HeaderMap,
+        exchange: &Exchange,
         body: GatedBody,
     ) -> Result<Response<Incoming>, String> {
         let uri = uri.map_err(|url| format!("`{url}` is not a URL"))?;
         let mut request = Request::new(body);
         *request.method_mut() = method;
         *request.uri_mut() = uri;
+        let headers = &exchange.head.headers;
         for (name, value) in headers::forwarded(headers) {
             request.headers_mut().append(name, value.clone());
         }
-        request.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        request.headers_mut().insert(header::ACCEPT_ENCODING, coding::acceptable(headers));
+        if let Some(coded) = &exchange.coded {
+            request.headers_mut().insert(header::CONTENT_ENCODING, coded.coding.clone());
+        }
         request.headers_mut().extend(self.headers.clone());
         self.client.request(request).await.map_err(|error| innermost(&error))
     }
@@ -208,40 +221,42 @@ impl Proxy {
         for (name, value) in headers::returned(&head.headers) {
             response.headers_mut().append(name, value.clone());
         }
-        if is_coded(&head.headers) {
-            let id = call.as_ref().and_then(|c| c.id.as_deref());
-            let why = format!("server `{}` answered in a coding that it was not asked for, and nobody can judge that", peer.server);
-            let body = reply::json_rpc_error(id, reply::UPSTREAM_FAILED, &why, None);
+        let unreadable = |why: &dyn std::fmt::Display| {
+            let why = format!("the answer of server `{}` cannot be judged: {why}", peer.server);
+            let body = reply::json_rpc_error(call.as_ref().and_then(|c| c.id.as_deref()), reply::UPSTREAM_FAILED, &why, None);
             self.core.told(&peer, call.as_ref(), &body);
-            return Err(reply::json_response(StatusCode::BAD_GATEWAY, body));
-        }
+            reply::json_response(StatusCode::BAD_GATEWAY, body)
+        };
+        let coding = Coding::of(&head.headers).map_err(|why| unreadable(&why))?;
         let stream = text(&head.headers, "content-type").is_some_and(|kind| kind.starts_with("text/event-stream"));
         if stream {
             let uri = self.uri.clone().unwrap_or_default();
             let opening = opens.map(|session| Opening { streams: self.streams.clone(), uri, session });
-            *response.body_mut() = Relay { core: self.core.clone(), peer, call, opening }.start(body, &self.relays);
+            response.headers_mut().remove(header::CONTENT_ENCODING);
+            *response.body_mut() = Relay { core: self.core.clone(), peer, call, coding, opening }.start(body, &self.relays);
             return Ok(response);
         }
         let limit = self.core.config().limits.frame_bytes;
         let bytes = match Limited::new(body, limit).collect().await {
             Ok(collected) => collected.to_bytes(),
-            Err(_) => {
-                let id = call.as_ref().and_then(|c| c.id.as_deref());
-                let body = reply::json_rpc_error(
-                    id,
-                    reply::UPSTREAM_FAILED,
-                    &format!("the answer of server `{}` broke off or is over {limit} bytes (limits.frame_bytes)", peer.server),
-                    None,
-                );
-                self.core.told(&peer, call.as_ref(), &body);
-                return Err(reply::json_response(StatusCode::BAD_GATEWAY, body));
-            }
+            Err(_) => return Err(unreadable(&format!("it broke off or is over {limit} bytes (limits.frame_bytes)"))),
         };
         if bytes.is_empty() {
             return Ok(response);
         }
-        match self.core.to_agent(&peer, call.as_ref(), &bytes).await {
-            Returned::Pass => *response.body_mut() = reply::full(bytes),
+        let (message, coded) = match coding {
+            None => (bytes, None),
+            Some(coding) => {
+                let message = coding.decode(&bytes, limit).map_err(|why| unreadable(&why))?;
+                (message.into(), Some(Spliced { bytes: bytes.into(), splices: vec![Splice::Coding] }))
+            }
+        };
+        let returned = self.core.to_agent_spliced(&peer, call.as_ref(), &message, coded.as_ref()).await;
+        if !matches!(returned, Returned::Pass) {
+            response.headers_mut().remove(header::CONTENT_ENCODING);
+        }
+        match returned {
+            Returned::Pass => *response.body_mut() = reply::full(coded.map_or(message, |coded| coded.bytes.into())),
             Returned::Sanitised(body) => *response.body_mut() = reply::full(body),
             Returned::Dropped => {}
             Returned::Withheld(body) => {
@@ -302,9 +317,9 @@ impl Sessions {
     }
 }
 
-/// Whether a body is in a coding that nobody here reads. None was asked for.
-fn is_coded(headers: &HeaderMap) -> bool {
-    headers.get_all(header::CONTENT_ENCODING).iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"))
+/// The body that goes on, where it is not the message that is judged.
+fn as_coded(exchange: &Exchange) -> Option<Spliced> {
+    exchange.coded.as_ref().map(|coded| Spliced { bytes: coded.bytes.to_vec(), splices: vec![Splice::Coding] })
 }
 
 fn innermost(error: &dyn std::error::Error) -> String {

@@ -2,6 +2,7 @@
 //!
 //! A denied agent reads an opaque incident id and nothing else: no coaching for the attacker.
 
+use super::coding::{self, CodingError};
 use bytes::Bytes;
 use custody_model::DenialId;
 use http::{HeaderValue, Response, StatusCode, header};
@@ -42,6 +43,24 @@ pub fn denied(id: Option<&[u8]>, denial: DenialId) -> Vec<u8> {
     json_rpc_error(id, DENIED, &format!("denied; incident {denial}"), Some(json!({"incident": denial})))
 }
 
+/// What the agent of a denied batch reads: one denial for each message that waits for an answer.
+pub fn denied_batch<'a>(ids: impl Iterator<Item = &'a [u8]>, denial: DenialId) -> Vec<u8> {
+    let mut body = vec![b'['];
+    for id in ids {
+        if body.len() > 1 {
+            body.push(b',');
+        }
+        body.extend(denied(Some(id), denial));
+    }
+    match body.len() {
+        1 => denied(None, denial),
+        _ => {
+            body.push(b']');
+            body
+        }
+    }
+}
+
 /// An HTTP answer with a JSON body.
 pub fn json_response(status: StatusCode, body: Vec<u8>) -> Response<Body> {
     let mut response = Response::new(full(body));
@@ -59,6 +78,20 @@ pub fn refuse(status: StatusCode, message: &str) -> Response<Body> {
 pub fn not_allowed(allowed: &'static str) -> Response<Body> {
     let mut response = refuse(StatusCode::METHOD_NOT_ALLOWED, &format!("this address takes {allowed}"));
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
+    response
+}
+
+/// A body whose coding cannot be taken off.
+pub fn not_decoded(why: &CodingError) -> Response<Body> {
+    let (status, code) = match why {
+        CodingError::NotTaken => (StatusCode::UNSUPPORTED_MEDIA_TYPE, 4150),
+        CodingError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, TOO_LARGE),
+        CodingError::Broken | CodingError::Trailing => (StatusCode::BAD_REQUEST, 4000),
+    };
+    let mut response = json_response(status, json_rpc_error(None, code, &why.to_string(), None));
+    if *why == CodingError::NotTaken {
+        response.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static(coding::TAKEN));
+    }
     response
 }
 

@@ -8,11 +8,16 @@ use super::super::{
     reply,
     upstream::Answer,
 };
-use super::{Bridge, Key, event_stream_of, process::Process, routes::*, unbridgeable};
-use crate::core::{Core, Decision, Inbound};
+use super::{
+    Bridge, Key,
+    batch::{Unsent, hand_over},
+    event_stream_of,
+    process::Process,
+    routes::*,
+};
+use crate::core::Core;
 use bytes::Bytes;
-use custody_engine::wire::{self, splice};
-use custody_model::{Link, SessionId, Shape};
+use custody_model::{Link, SessionId};
 use futures_util::stream;
 use http::StatusCode;
 use std::{collections::HashMap, sync::Arc};
@@ -67,51 +72,15 @@ impl Bridge {
         let found = self.processes.lock().await.get(&Key::Stream(token.clone())).cloned();
         let process = found.filter(|found| !found.is_over() && found.principal == exchange.peer.identity.principal).ok_or_else(gone)?;
         let out = process.routes().listener().ok_or_else(gone)?;
-        let frame = wire::read_frame(&bytes, &self.core.wire_limits());
-        let spliced = splice::splice(&bytes, Vec::new(), true);
-        let inbound = Inbound {
-            peer: &exchange.peer,
-            mcp_session: Some(&token),
-            headers: Some(&exchange.head.headers),
-            bytes: &bytes,
-            spliced: Some(&spliced),
-        };
-        let permit = match self.core.to_server(inbound).await {
-            Decision::Forward(permit) => *permit,
-            Decision::Refuse(refusal) => return failed(&out, refusal.status, refusal.answer, refusal.body).await,
-        };
-        let call = permit.call().clone();
-        let awaited = frame.shape == Shape::Request;
-        let port = Port::Raw(wire::id_key(call.id.as_deref().unwrap_or_default()));
-        let opened = match (unbridgeable(&frame), awaited) {
-            (Some(why), _) => Err(why),
-            (None, false) => Ok(()),
-            (None, true) => {
-                let pending = Pending::new(exchange.peer.clone(), call.clone(), None);
-                process
-                    .routes()
-                    .open_on(port.clone(), pending, self.core.config().limits.concurrent_calls, out.clone())
-                    .map_err(|why| (-32600, why))
-            }
-        };
-        if let Err((code, why)) = opened {
-            let body = reply::json_rpc_error(call.id.as_deref(), code, why, None);
-            self.core.told(&exchange.peer, Some(&call), &body);
-            return failed(&out, StatusCode::BAD_REQUEST, awaited, body).await;
-        }
-        match process.write(permit, &spliced.bytes).await {
+        match hand_over(&self.core, &process, &exchange, Some(&token), &bytes, &out).await {
             Ok(()) => Ok(reply::empty(StatusCode::ACCEPTED)),
-            Err(failure) => {
-                process.routes().close(&port);
-                let (status, body) = failure.told(&self.core, &exchange.peer, &call);
-                failed(&out, status, awaited, body).await
-            }
+            Err(unsent) => failed(&out, unsent).await,
         }
     }
 }
 
 /// An error on the agent's stream if it waits for an answer, and else in the answer to its `POST`.
-async fn failed(out: &Sender<Delivery>, status: StatusCode, awaited: bool, body: Vec<u8>) -> Answer {
+async fn failed(out: &Sender<Delivery>, Unsent { status, awaited, body }: Unsent) -> Answer {
     let delivery = |bytes| Delivery { bytes, last: true, code: None, id: None };
     match awaited && out.send(delivery(body.clone())).await.is_ok() {
         true => Ok(reply::empty(StatusCode::ACCEPTED)),

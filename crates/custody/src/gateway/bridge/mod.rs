@@ -1,8 +1,7 @@
 //! Upstream over stdio, for agents that speak HTTP: one process per protocol session, or, from 2026-07-28 on where
 //! there is none, one per principal, and for agents that speak HTTP+SSE, one per stream.
-//!
-//! Out of scope here: batches (revision 2025-03-26).
 
+mod batch;
 mod hangup;
 mod legacy;
 mod modern;
@@ -82,6 +81,9 @@ impl Bridge {
     /// See [`super::upstream::Upstream::post`].
     pub async fn post(&self, exchange: Exchange, bytes: Bytes) -> Answer {
         let frame = wire::read_frame(&bytes, &self.core.wire_limits());
+        if batch::is_batch(&frame) {
+            return self.post_batch(exchange, bytes, frame).await;
+        }
         let stateless = frame.version().or(text(&exchange.head.headers, "mcp-protocol-version")).is_some_and(|v| v >= STATELESS_FROM)
             || frame.method.as_deref() == Some("server/discover");
         // One that speaks the revision without sessions is refused by the server, like any method it does not have.
@@ -265,7 +267,7 @@ fn shared_edits(bytes: &[u8], frame: &Frame, number: u64, process: &Process) -> 
 fn unbridgeable(frame: &Frame) -> Option<(i64, &'static str)> {
     match frame.shape {
         Shape::Unreadable => Some((-32700, "not a JSON-RPC message")),
-        Shape::Batch => Some((-32600, "a server behind stdio takes no batches through Custody")),
+        Shape::Batch => Some((-32600, "a batch where one message must be")),
         _ => None,
     }
 }

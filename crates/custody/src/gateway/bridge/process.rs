@@ -1,6 +1,6 @@
 //! One process of a stdio server, and the task that reads from it.
 
-use super::{Command, Key, WriteFailure, modern::Params, routes::*};
+use super::{Command, Key, WriteFailure, batch::is_whole, modern::Params, routes::*};
 use crate::core::{Attached, Core, Peer, Permit, Returned};
 use crate::gateway::reply;
 use custody_engine::wire::{
@@ -176,12 +176,24 @@ impl Process {
         }
     }
 
-    /// Records one line and gives it to whom it belongs.
+    /// Takes one line: a message, or a batch of them.
     async fn deliver(&self, line: Vec<u8>) {
         if line.iter().all(u8::is_ascii_whitespace) {
             return;
         }
         let frame = wire::read_frame(&line, &self.core.wire_limits());
+        if !is_whole(&frame) {
+            return self.deliver_one(line, frame).await;
+        }
+        for item in &frame.items {
+            let bytes = item.span.of(&line).to_vec();
+            let frame = wire::read_frame(&bytes, &self.core.wire_limits());
+            self.deliver_one(bytes, frame).await;
+        }
+    }
+
+    /// Records one message and gives it to whom it belongs.
+    async fn deliver_one(&self, line: Vec<u8>, frame: Frame) {
         let answers = matches!(frame.shape, Shape::Result | Shape::Error);
         let port = frame.id.filter(|_| answers).and_then(|id| self.port(id.of(&line)));
         let progress =
