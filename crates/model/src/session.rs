@@ -10,6 +10,8 @@ use std::fmt;
 pub enum Assurance {
     /// The key that `adopt` minted for this client.
     ClientKey,
+    /// A token that a configured issuer signed for Custody, and Custody verified.
+    Token,
     /// The operating system's word on the peer of a local socket.
     OsProcess,
     /// Nothing: the agent said so itself, or said nothing.

@@ -11,6 +11,8 @@ pub struct Agents {
     pub allowed_hosts: Vec<String>,
     /// Whether `listen` may be reachable from other machines.
     pub allow_remote: bool,
+    /// Scheme and authority under which clients know it; `None`: by its own address and names.
+    pub public_url: Option<String>,
 }
 
 /// The operators' listener.
@@ -24,7 +26,7 @@ pub struct Operators {
 
 impl Default for Agents {
     fn default() -> Self {
-        Agents { listen: loopback(4180), allowed_hosts: Vec::new(), allow_remote: false }
+        Agents { listen: loopback(4180), allowed_hosts: Vec::new(), allow_remote: false, public_url: None }
     }
 }
 

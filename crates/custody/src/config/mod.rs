@@ -11,6 +11,7 @@ mod alerts;
 mod check;
 mod error;
 mod expand;
+mod issuers;
 mod listeners;
 mod mask;
 mod mcp_json;
@@ -27,6 +28,7 @@ pub use alerts::{AlertChannel, SecretError, SecretSource, Smtp, Tls};
 pub(crate) use check::reads_as;
 pub(crate) use error::nearest;
 pub use error::{ConfigError, Fault};
+pub use issuers::{Algorithm, Issuer};
 pub use listeners::{Agents, Operators};
 pub use people::{Argument, Client, Role, Task, Text};
 pub use secret::Secret;
@@ -55,6 +57,8 @@ pub struct Config {
     pub servers: BTreeMap<String, Server>,
     /// Adopted clients by principal.
     pub clients: BTreeMap<String, Client>,
+    /// Issuers of tokens by name.
+    pub issuers: BTreeMap<String, Issuer>,
     /// Roles by name; none declared: Custody observes.
     pub roles: BTreeMap<String, Role>,
     /// Detection rules.

@@ -17,6 +17,7 @@ pub(super) struct Config {
     pub sessions: Sessions,
     pub servers: BTreeMap<String, Server>,
     pub clients: BTreeMap<String, Client>,
+    pub issuers: BTreeMap<String, Issuer>,
     pub roles: BTreeMap<String, Role>,
     pub rules: Rules,
     pub policies: Policies,
@@ -36,6 +37,7 @@ impl Default for Config {
             sessions: Sessions::default(),
             servers: BTreeMap::new(),
             clients: BTreeMap::new(),
+            issuers: BTreeMap::new(),
             roles: BTreeMap::new(),
             rules: Rules::default(),
             policies: Policies::default(),
@@ -51,6 +53,7 @@ pub(super) struct Agents {
     pub listen: Option<String>,
     pub allowed_hosts: Vec<String>,
     pub allow_remote: bool,
+    pub public_url: Option<String>,
 }
 
 #[derive(Deserialize, Default)]
@@ -109,6 +112,25 @@ pub(super) struct Server {
     pub manifest: super::Manifest,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Issuer {
+    pub issuer: String,
+    pub audience: Option<Texts>,
+    pub algorithms: Option<Vec<super::Algorithm>>,
+    pub jwks_url: Option<String>,
+    pub principal_claim: Option<String>,
+    pub role_claim: Option<String>,
+    pub role: Option<String>,
+    pub task_claim: Option<String>,
+    #[serde(default = "a_minute")]
+    pub skew_seconds: u64,
+}
+
+fn a_minute() -> u64 {
+    60
+}
+
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Rules {
@@ -133,7 +155,7 @@ pub(super) struct Alert {
     pub port: Option<u16>,
     pub from: Option<String>,
     #[serde(default)]
-    pub to: Option<Receivers>,
+    pub to: Option<Texts>,
     pub username: Option<String>,
     pub password_env: Option<String>,
     pub password_file: Option<PathBuf>,
@@ -150,7 +172,16 @@ pub(super) enum AlertKind {
 
 #[derive(Deserialize)]
 #[serde(untagged)]
-pub(super) enum Receivers {
+pub(super) enum Texts {
     One(String),
     Many(Vec<String>),
+}
+
+impl Texts {
+    pub fn list(self) -> Vec<String> {
+        match self {
+            Texts::One(text) => vec![text],
+            Texts::Many(texts) => texts,
+        }
+    }
 }

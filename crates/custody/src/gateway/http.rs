@@ -4,6 +4,7 @@
 //! One task per connection, owned by the [`TaskTracker`] of [`serve`]; streams belong to their connection.
 
 use super::coding::Coding;
+use super::identity::{Identities, Origins};
 use super::reply::{self, Body};
 use super::upstream::Upstream;
 use crate::core::{Core, Peer};
@@ -37,6 +38,7 @@ const CONNECTIONS: usize = 8192;
 pub struct Gateway {
     core: Arc<Core>,
     hosts: Names,
+    identities: Identities,
     upstreams: BTreeMap<ServerName, Upstream>,
 }
 
@@ -72,7 +74,8 @@ pub struct Exchange {
 
 impl Gateway {
     /// Prepares the upstream of every configured server. Starts none of them.
-    pub fn new(core: Arc<Core>, hosts: Names) -> Arc<Self> {
+    pub fn new(core: Arc<Core>, hosts: Names, origins: Origins) -> Arc<Self> {
+        let identities = Identities::new(core.clone(), origins);
         let upstreams = core
             .config()
             .servers
@@ -83,7 +86,7 @@ impl Gateway {
                 (name, upstream)
             })
             .collect();
-        Arc::new(Gateway { core, hosts, upstreams })
+        Arc::new(Gateway { core, hosts, identities, upstreams })
     }
 
     async fn handle(self: Arc<Self>, connection: &Connection, request: Request<Incoming>) -> Response<Body> {
@@ -98,19 +101,16 @@ impl Gateway {
         if let Err(why) = self.hosts.check(&head.uri, &head.headers) {
             return Err(reply::refuse(StatusCode::FORBIDDEN, &why.to_string()));
         }
-        let Some(principal) = bearer(&head.headers).and_then(|key| self.core.clients().authenticate(key)) else {
-            self.core.access_refused("agents", &connection.address.to_string());
-            let mut response =
-                reply::refuse(StatusCode::UNAUTHORIZED, "a client key is needed: `Authorization: Bearer cck_…` (see `custody adopt`)");
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"custody\""));
-            return Err(response);
-        };
-        connection.principals.lock().unwrap_or_else(PoisonError::into_inner).insert(principal.clone());
+        if let Some(metadata) = self.identities.published(&head) {
+            return Ok(metadata);
+        }
+        let identity = self.identities.of(&head, connection.address).await?;
+        connection.principals.lock().unwrap_or_else(PoisonError::into_inner).insert(identity.principal.clone());
         let Some((server, upstream, stream)) = self.route(head.uri.path()) else {
             return Err(reply::refuse(StatusCode::NOT_FOUND, "no such server; see `custody status`"));
         };
         let peer = Peer {
-            identity: self.core.identify(&principal, text(&head.headers, "custody-task")),
+            identity,
             server: server.clone(),
             transport: if stream.is_some() { Transport::Sse } else { Transport::Http },
             connection: connection.id,
@@ -251,12 +251,6 @@ pub async fn serve(gateway: Arc<Gateway>, listener: TcpListener, stop: Cancellat
 /// The value of a header, if it is text.
 pub fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
-}
-
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let value = text(headers, "authorization")?;
-    let (scheme, key) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
 }
 
 /// Reads on without keeping anything, for so long as it is bearable.

@@ -6,6 +6,7 @@ mod events;
 mod gated;
 pub mod headers;
 pub mod http;
+pub mod identity;
 mod legacy;
 pub mod proxy;
 pub mod reply;

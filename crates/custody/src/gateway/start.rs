@@ -1,6 +1,7 @@
 //! Starts the agents' side and stops it in order.
 
 use super::http::{Gateway, serve};
+use super::identity::Origins;
 use crate::core::Core;
 use crate::trust::loopback::{Names, RemoteAddress, check_listen};
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
@@ -43,7 +44,8 @@ pub async fn start(core: &Arc<Core>) -> Result<Running, StartError> {
     check_listen("agents", config.listen, config.allow_remote)?;
     let listener = TcpListener::bind(config.listen).await.map_err(|source| StartError::Listen { address: config.listen, source })?;
     let agents = listener.local_addr().map_err(|source| StartError::Listen { address: config.listen, source })?;
-    let gateway = Gateway::new(core.clone(), Names::new(&config.allowed_hosts));
+    let origins = Origins::new(config.public_url.as_deref(), agents, &config.allowed_hosts, false);
+    let gateway = Gateway::new(core.clone(), Names::new(&config.allowed_hosts), origins);
     let stop = CancellationToken::new();
     let serving = tokio::spawn(serve(gateway, listener, stop.clone(), GRACE));
     Ok(Running { agents, stop, serving })

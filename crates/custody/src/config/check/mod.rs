@@ -1,5 +1,6 @@
 //! What serde cannot know: whether the file makes sense. Collects every fault instead of stopping at the first.
 
+mod issuers;
 mod names;
 mod report;
 mod sections;
@@ -32,6 +33,7 @@ pub(super) fn check(raw: raw::Config, text: &str, base: &Path, env: &dyn Fn(&str
     let servers = servers(raw.servers, base, env, &mut report);
     names::clients(&raw.clients, &raw.roles, &mut report);
     names::roles(&raw.roles, &servers, &mut report);
+    let issuers = issuers::issuers(raw.issuers, &raw.roles, env, &mut report);
     sections::containment(&raw.containment, &mut report);
     let alerts = sections::alerts(raw.alerts, base, env, &mut report);
     let config = Config {
@@ -43,6 +45,7 @@ pub(super) fn check(raw: raw::Config, text: &str, base: &Path, env: &dyn Fn(&str
         sessions: raw.sessions,
         servers,
         clients: raw.clients,
+        issuers,
         roles: raw.roles,
         rules: super::Rules { dir: raw.rules.dir.map(|dir| base.join(dir)), modes: raw.rules.modes },
         policies: super::Policies { dir: raw.policies.dir.map(|dir| base.join(dir)) },

@@ -11,6 +11,7 @@ const MAX_NAME: usize = 64;
 pub(super) fn collisions(raw: &raw::Config, report: &mut Report<'_>) {
     unique("servers", raw.servers.keys(), report);
     unique("clients", raw.clients.keys(), report);
+    unique("issuers", raw.issuers.keys(), report);
     unique("roles", raw.roles.keys(), report);
     unique("alerts", raw.alerts.keys(), report);
     for (role, table) in &raw.roles {

@@ -18,7 +18,12 @@ pub(super) fn listeners(agents: raw::Agents, operators: raw::Operators, report: 
         report.fault(&["operators", "listen"], format!("{agents_listen} is the agents' listener too"), "taken", Some(help));
     }
     (
-        Agents { listen: agents_listen, allowed_hosts: agents.allowed_hosts, allow_remote: agents.allow_remote },
+        Agents {
+            listen: agents_listen,
+            allowed_hosts: agents.allowed_hosts,
+            allow_remote: agents.allow_remote,
+            public_url: super::issuers::public_url(agents.public_url, report),
+        },
         Operators { listen: operators_listen, allow_remote: operators.allow_remote },
     )
 }
@@ -126,10 +131,7 @@ fn alert_channel(
     use raw::AlertKind::*;
     let secret = source(name, "secret", alert.secret_env, alert.secret_file, base, report);
     let password = source(name, "password", alert.password_env, alert.password_file, base, report);
-    let to = alert.to.map(|to| match to {
-        raw::Receivers::One(to) => vec![to],
-        raw::Receivers::Many(to) => to,
-    });
+    let to = alert.to.map(raw::Texts::list);
     let given = [
         ("url", alert.url.is_some()),
         ("secret_env", secret.is_some()),

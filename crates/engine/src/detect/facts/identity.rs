@@ -14,6 +14,7 @@ pub(super) static FACTS: &[Fact] = &[
             Some(
                 match facts.identity.assurance {
                     Assurance::ClientKey => "client_key",
+                    Assurance::Token => "token",
                     Assurance::OsProcess => "os_process",
                     Assurance::Unverified => "unverified",
                 }

@@ -1,0 +1,203 @@
+//! Who an agent is: by the key of an adopted client, or by a token that a configured issuer signed for Custody
+//! (`docs/identity.md`). Everything here is before the record: what is refused never was a message.
+
+mod crypto;
+mod fetch;
+mod keys;
+mod published;
+mod token;
+
+pub use fetch::is_safe_source;
+pub use published::Origins;
+
+use super::http::text;
+use super::reply::{self, Body};
+use crate::config::Issuer;
+use crate::core::Core;
+use crate::trust::clients::KEY_PREFIX;
+use custody_model::{Assurance, Identity, RoleName, ServerName, TaskName};
+use fetch::Fetcher;
+use http::{Method, Response, StatusCode, header, request::Parts};
+use keys::KeySource;
+use sha2::{Digest as _, Sha256};
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::{SystemTime, UNIX_EPOCH},
+};
+use token::{Refused, Shown, Verified};
+
+/// Tokens remembered as verified. When it is full, all are forgotten: each is checked again.
+const REMEMBERED: usize = 4096;
+
+/// Everything by which agents are told apart.
+pub struct Identities {
+    core: Arc<Core>,
+    origins: Origins,
+    issuers: Vec<Trusted>,
+    remembered: Mutex<HashMap<[u8; 32], Remembered>>,
+}
+
+struct Trusted {
+    name: String,
+    issuer: Issuer,
+    keys: KeySource,
+}
+
+#[derive(Clone)]
+struct Remembered {
+    verified: Arc<Verified>,
+    /// Which issuer, and the version of its keys.
+    by: (usize, u64),
+}
+
+impl Identities {
+    /// Starts to look for the issuers' keys; the tasks are the daemon's.
+    pub fn new(core: Arc<Core>, origins: Origins) -> Identities {
+        crypto::install();
+        let fetcher = Fetcher::new();
+        let trusted = core.config().issuers.iter().map(|(name, issuer)| {
+            let (keys, task) = KeySource::new(name.clone(), issuer.clone(), fetcher.clone(), core.stopping());
+            core.spawn(task);
+            Trusted { name: name.clone(), issuer: issuer.clone(), keys }
+        });
+        let issuers = trusted.collect();
+        Identities { core, origins, issuers, remembered: Mutex::default() }
+    }
+
+    /// The metadata of a protected resource, if that is what was asked for. They are public.
+    pub fn published(&self, head: &Parts) -> Option<Response<Body>> {
+        let server = ServerName::from(head.uri.path().strip_prefix(published::WELL_KNOWN)?.strip_prefix("/mcp/")?);
+        let known = !self.issuers.is_empty() && self.core.config().servers.contains_key(server.as_str());
+        if head.method != Method::GET || !known {
+            return Some(reply::refuse(StatusCode::NOT_FOUND, "no such resource"));
+        }
+        let issuers: Vec<&str> = self.issuers.iter().map(|trusted| trusted.issuer.issuer.as_str()).collect();
+        let metadata = published::metadata(self.origins.of(text(&head.headers, "host")), &server, &issuers);
+        Some(reply::json_response(StatusCode::OK, metadata.to_string().into_bytes()))
+    }
+
+    /// Who sends this request.
+    ///
+    /// # Errors
+    /// The answer to somebody who has not shown who they are.
+    pub async fn of(&self, head: &Parts, from: SocketAddr) -> Result<Identity, Response<Body>> {
+        // Below a server's own address stand those of its streams (2024-11-05).
+        let server = head.uri.path().strip_prefix("/mcp/").and_then(|path| path.split('/').next()).map(ServerName::from);
+        let server = server.filter(|server| self.core.config().servers.contains_key(server.as_str()));
+        let hint = text(&head.headers, "custody-task");
+        let mut credentials = head.headers.get_all(header::AUTHORIZATION).iter();
+        let shown = match (credentials.next(), credentials.next()) {
+            (Some(one), None) => one.to_str().ok().and_then(bearer),
+            _ => None,
+        };
+        let refused = match shown {
+            None => None,
+            Some(key) if key.starts_with(KEY_PREFIX) || self.issuers.is_empty() => match self.core.clients().authenticate(key) {
+                Some(principal) => return Ok(self.core.identify(&principal, hint)),
+                None => None,
+            },
+            Some(token) => match self.verify(token, server.as_ref()).await {
+                Ok((at, verified)) => return Ok(self.identity(at, &verified, hint)),
+                Err(refused) => Some(refused),
+            },
+        };
+        self.core.access_refused("agents", &from.to_string());
+        if let Some(refused) = &refused {
+            tracing::warn!(%from, why = %refused, "a token was refused");
+        }
+        Err(self.challenge(head, server.as_ref(), refused.as_ref()))
+    }
+
+    /// What a token proves for one server.
+    async fn verify(&self, token: &str, server: Option<&ServerName>) -> Result<(usize, Arc<Verified>), Refused> {
+        let mark = mark(token, server);
+        if let Some(remembered) = self.recall(&mark).await {
+            return Ok((remembered.by.0, remembered.verified));
+        }
+        let shown = Shown::read(token)?;
+        let at = self.issuers.iter().position(|trusted| trusted.issuer.issuer == shown.issuer).ok_or(Refused::Issuer)?;
+        let Trusted { name, issuer, keys } = &self.issuers[at];
+        // Before the keys: a token that can never be accepted makes nobody ask the issuer.
+        shown.check_algorithm(issuer)?;
+        let mut known = keys.known().await;
+        if !known.are_believed() || !shown.has_key(&known) {
+            known = keys.newer_than(&known).await;
+        }
+        let audience = match (issuer.audience.is_empty(), server) {
+            (false, _) => issuer.audience.clone(),
+            (true, Some(server)) => self.origins.resources(server),
+            (true, None) => return Err(Refused::Audience),
+        };
+        let verified = Arc::new(shown.verify(name, issuer, &known, &audience)?);
+        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        if remembered.len() >= REMEMBERED {
+            remembered.clear();
+        }
+        remembered.insert(mark, Remembered { verified: verified.clone(), by: (at, known.version) });
+        Ok((at, verified))
+    }
+
+    /// A token that was verified before, with keys that are still the issuer's, and is still in time.
+    async fn recall(&self, mark: &[u8; 32]) -> Option<Remembered> {
+        let remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner).get(mark).cloned()?;
+        let keys = self.issuers[remembered.by.0].keys.known().await;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs();
+        (keys.are_believed() && keys.version == remembered.by.1 && now <= remembered.verified.until).then_some(remembered)
+    }
+
+    /// Principal, role and task of a verified token. A role counts if it is the only one that is declared here; a task hint
+    /// chooses only where the token names no task, and only among those of the role.
+    fn identity(&self, issuer: usize, verified: &Verified, hint: Option<&str>) -> Identity {
+        let config = self.core.config();
+        let mut declared = verified.roles.iter().filter(|role| config.roles.contains_key(*role));
+        let role = match (declared.next(), declared.next()) {
+            (Some(role), None) => Some(role),
+            // Two roles: nobody knows which one was meant, so neither is.
+            (Some(_), Some(_)) => None,
+            (None, _) => self.issuers[issuer].issuer.role.as_ref(),
+        };
+        let tasks = role.and_then(|role| config.roles.get(role)).map(|role| &role.tasks);
+        let hinted = hint.filter(|task| tasks.is_some_and(|tasks| tasks.contains_key(*task)));
+        let task = verified.task.clone().or_else(|| hinted.map(str::to_owned));
+        Identity {
+            principal: verified.principal.clone(),
+            assurance: Assurance::Token,
+            role: role.cloned().map(RoleName),
+            task: task.map(TaskName),
+        }
+    }
+
+    fn challenge(&self, head: &Parts, server: Option<&ServerName>, refused: Option<&Refused>) -> Response<Body> {
+        if refused == Some(&Refused::NoKeys) {
+            let mut response = reply::refuse(StatusCode::SERVICE_UNAVAILABLE, &Refused::NoKeys.to_string());
+            response.headers_mut().insert(header::RETRY_AFTER, http::HeaderValue::from_static("10"));
+            return response;
+        }
+        let message = match (refused, self.issuers.is_empty()) {
+            (Some(refused), _) => format!("the token is refused: {refused}"),
+            (None, true) => "a client key is needed: `Authorization: Bearer cck_…` (see `custody adopt`)".to_owned(),
+            (None, false) => "a token or a client key is needed: `Authorization: Bearer …`".to_owned(),
+        };
+        let mut response = reply::refuse(StatusCode::UNAUTHORIZED, &message);
+        let origin = self.origins.of(text(&head.headers, "host"));
+        let server = server.filter(|_| !self.issuers.is_empty());
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, published::challenge(origin, server, refused));
+        response
+    }
+}
+
+/// What a verified token is remembered by: never the token itself.
+fn mark(token: &str, server: Option<&ServerName>) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(server.map_or("", |server| server.as_str()).as_bytes());
+    hash.update([0]);
+    hash.update(token.as_bytes());
+    hash.finalize().into()
+}
+
+fn bearer(value: &str) -> Option<&str> {
+    let (scheme, key) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
+}
