@@ -12,4 +12,5 @@ pub mod gateway;
 pub mod practice;
 pub mod preserve;
 pub mod simulate;
+pub mod telemetry;
 pub mod trust;

@@ -5,6 +5,7 @@
 
 use super::{Call, Core, Decision, Inbound, Peer, Permit, Refusal, Returned, Sending, manifest::Screen};
 use crate::gateway::{headers, reply};
+use crate::telemetry::Said;
 use custody_engine::{
     contain::{Freeze, freeze_step},
     detect::{EventKind, Facts, FindingDraft, PolicyOutcome, ToolHints},
@@ -52,9 +53,18 @@ enum Decided {
 impl Core {
     /// Records and decides one message from an agent.
     pub async fn to_server(self: &Arc<Self>, inbound: Inbound<'_>) -> Decision {
+        let began = Instant::now();
         let frame = wire::read_frame(inbound.bytes, &self.limits);
         let id = frame.id.map(|span| span.of(inbound.bytes).to_vec());
-        match self.decide(&inbound, &frame, id.clone()) {
+        let decided = self.decide(&inbound, &frame, id.clone());
+        let said = match &decided {
+            Ok((Decided::Held { .. }, _)) => Said::Held,
+            Ok((Decided::Now(Decision::Forward(_)), _)) => Said::Allowed,
+            Ok((Decided::Now(Decision::Refuse(_)), _)) => Said::Denied,
+            Err(_) => Said::Unrecorded,
+        };
+        self.metrics.to_server(&inbound.peer.server, said, began.elapsed());
+        match decided {
             Ok((Decided::Held { call, id, tool }, _)) => self.hold(call, inbound.peer.clone(), id, tool).await,
             Ok((Decided::Now(decision), false)) => decision,
             Ok((Decided::Now(decision), true)) => {
@@ -347,7 +357,14 @@ impl Core {
 
     /// As [`Core::to_agent`], where a bridge must change something on the way.
     pub async fn to_agent_spliced(&self, peer: &Peer, call: Option<&Call>, bytes: &[u8], spliced: Option<&Spliced>) -> Returned {
+        let began = Instant::now();
         let (returned, froze) = self.judge_answer(peer, call, bytes, spliced);
+        let said = match returned {
+            Returned::Pass | Returned::Sanitised(_) => Said::Allowed,
+            Returned::Dropped | Returned::Withheld(_) => Said::Denied,
+            Returned::NotRecorded(_) => Said::Unrecorded,
+        };
+        self.metrics.to_agent(&peer.server, said, began.elapsed());
         if froze {
             // In force already; on disk before anybody hears of it.
             self.synced().await;

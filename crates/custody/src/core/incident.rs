@@ -58,6 +58,7 @@ impl Core {
                     requirement: finding.requirement.clone(),
                     leaf: Some(leaf),
                 };
+                self.metrics.found(&finding.rule, finding.priority);
                 self.note(Some(session), event, Some(&finding));
                 self.detector().recorded(&finding);
                 Raised { finding, peer: peer.clone(), session }

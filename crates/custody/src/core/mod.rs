@@ -39,6 +39,7 @@ pub use view::{ServerStatus, Status};
 
 use crate::alerts::Outbox;
 use crate::config::{Config, Mode};
+use crate::telemetry::Metrics;
 use crate::trust::{Clients, Home};
 use attach::Attachments;
 use custody_engine::{contain::Automatic, detect::Detector, manifest::Pins, policy::Policies, session::SessionGraph, wire};
@@ -94,6 +95,7 @@ pub struct Core {
     attachments: Attachments,
     waiting: held::Waiting,
     outbox: Outbox,
+    metrics: Metrics,
     raised: mpsc::Sender<incident::Job>,
     refused: Mutex<u64>,
     tasks: TaskTracker,
@@ -174,6 +176,7 @@ impl Core {
             *refused += 1;
             *refused
         };
+        self.metrics.refused(listener);
         tracing::warn!(listener, %from, "a request without a valid credential was refused");
         if count == 1 || count.is_multiple_of(100) {
             let event = Event::AccessRefused {

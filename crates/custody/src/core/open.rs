@@ -3,6 +3,7 @@
 use super::{Clock, Core, CoreError, FINDINGS_WAITING, attach::Attachments, copies, gate::Gate, incident::Job, manifest::Listings};
 use crate::alerts::{Channel, ChannelConfig, Outbox};
 use crate::config::{Automatic as Act, Config, Durability, LedgerCopy};
+use crate::telemetry::Metrics;
 use crate::trust::{Clients, Home};
 use custody_engine::{
     contain::{Automatic, Freeze},
@@ -137,6 +138,7 @@ impl Core {
             attachments: Attachments::default(),
             waiting: super::held::Waiting::default(),
             outbox,
+            metrics: Metrics::new(config.servers.keys().cloned().map(ServerName)),
             raised,
             refused: Mutex::new(0),
             tasks: TaskTracker::new(),

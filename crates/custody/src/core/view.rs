@@ -1,6 +1,7 @@
 //! What people and scripts ask: status, and through [`Core::projection`] everything else.
 
 use super::{Core, CoreError};
+use crate::telemetry::State;
 use crate::trust::Standing;
 use custody_model::*;
 use jiff::Timestamp;
@@ -76,6 +77,23 @@ impl Core {
             open_cases: cases.iter().filter(|row| row.case.state != CaseState::Closed).count(),
             rules: Some(self.rules_status()),
         })
+    }
+
+    /// The figures, as Prometheus reads them.
+    pub fn figures(&self) -> String {
+        let entries = self.ledger.size();
+        self.metrics.text(State {
+            entries,
+            behind: entries.saturating_sub(*self.applied.borrow()),
+            frozen: self.gate.lock().scopes().count(),
+            live: self.attachments.len(),
+            held: self.held().len(),
+        })
+    }
+
+    /// Whether a message that came now could be recorded.
+    pub fn is_ready(&self) -> bool {
+        !self.stop.is_cancelled() && self.ledger.is_usable()
     }
 
     fn grade(&self) -> crate::trust::Grade {

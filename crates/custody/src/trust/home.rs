@@ -254,6 +254,10 @@ impl Home {
     pub fn operator_key(&self) -> PathBuf {
         self.root.join("operator.key")
     }
+    /// The token of whoever reads the figures.
+    pub fn metrics_token(&self) -> PathBuf {
+        self.root.join("metrics.token")
+    }
     /// Registered operators.
     pub fn operators(&self) -> PathBuf {
         self.root.join("operators.json")

@@ -11,6 +11,7 @@ mod home;
 mod ledger;
 pub mod loopback;
 pub mod operators;
+mod scraper;
 mod secret;
 
 pub use clients::Clients;
@@ -18,4 +19,5 @@ pub use files::{replace_keeping_mode, write_private, write_private_new};
 pub use grade::{Check, Grade, Standing};
 pub use home::{Home, HomeError, InitOptions, Initialised};
 pub use operators::{OperatorCredential, Operators};
+pub use scraper::Scraper;
 pub use secret::Secret;

@@ -189,6 +189,11 @@ impl Ledger {
         self.0.core.destroy_key(key, Timestamp::now())
     }
 
+    /// Whether entries can still be recorded: not after a failed sync, and not after [`Ledger::close`].
+    pub fn is_usable(&self) -> bool {
+        self.0.core.lock().usable().is_ok()
+    }
+
     /// Name of the ledger.
     pub fn origin(&self) -> &str {
         self.0.core.signer.name()

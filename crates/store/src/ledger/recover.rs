@@ -5,11 +5,10 @@ use super::{
     keys::{self, KeyStore, NEW},
     layout::{Head, Layout, names, pack_number},
     lines::{Line, Lines},
-    recent::Recent,
     sha256,
     storage::Tail,
     stored::{self, StoredHashes},
-    write::{Core, REMEMBERED_PARTS, State},
+    write::{Core, State},
 };
 use custody_model::{Entry, Event, KeyId, LeafIndex, Sealed, SessionId};
 use custody_tlog::{Frontier, HASH_SIZE, Hash, SignedCheckpoint, leaf_hash, notes, stored_hash_count};
@@ -88,8 +87,6 @@ pub(super) fn open(layout: Layout, keys: LedgerKeys, options: LedgerOptions) -> 
         ordinal,
         first,
         frontier,
-        recent: Recent::new(REMEMBERED_PARTS),
-        destroyed: HashSet::new(),
         unnamed_keys: Vec::new(),
         synced,
         failed: None,

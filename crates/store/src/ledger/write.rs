@@ -15,7 +15,7 @@ use jiff::{Timestamp, ToSpan};
 use std::{
     collections::HashSet,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
 use tokio::sync::watch;
 
@@ -39,6 +39,10 @@ pub(super) struct Core {
     pub daemon: Option<age::x25519::Recipient>,
     pub keys: Arc<KeyStore>,
     pub slots: Mutex<Recent<Option<SessionId>, KeySlot>>,
+    /// Bodies and where they lie. Its own lock, inside `state`'s: preparing must not wait for an append.
+    pub recent: Mutex<RecentParts>,
+    /// Keys destroyed since the ledger was opened. Its own lock, inside `state`'s, as above.
+    pub destroyed: RwLock<HashSet<KeyId>>,
     pub state: Mutex<State>,
     /// Held while a checkpoint is made: one after the other.
     pub signing: Mutex<super::sign::Signing>,
@@ -57,8 +61,6 @@ pub(super) struct State {
     /// First leaf of the last segment.
     pub first: LeafIndex,
     pub frontier: Frontier,
-    pub recent: RecentParts,
-    pub destroyed: HashSet<KeyId>,
     /// Key files that get their own name when the entry of that position is synced.
     pub unnamed_keys: Vec<(LeafIndex, PathBuf)>,
     /// Entries known to survive a power cut.
@@ -123,6 +125,8 @@ impl Core {
             signer: keys.signer,
             keys: store,
             slots: Mutex::new(slots),
+            recent: Mutex::new(Recent::new(REMEMBERED_PARTS)),
+            destroyed: RwLock::default(),
             state: Mutex::new(state),
             layout,
             options,
@@ -132,6 +136,15 @@ impl Core {
     pub fn lock(&self) -> MutexGuard<'_, State> {
         // A panic inside the lock leaves at most bytes behind the good lengths, which the next append cuts.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where a body of this key lies in the current pack.
+    fn known(&self, key: KeyId, commitment: Commitment) -> Option<Sealed> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner).lookup(&(key, commitment))
+    }
+
+    fn is_destroyed(&self, key: KeyId) -> bool {
+        self.destroyed.read().unwrap_or_else(PoisonError::into_inner).contains(&key)
     }
 
     pub fn reader(&self) -> Reader {
@@ -157,7 +170,7 @@ impl Core {
             Some(plain) => {
                 let commitment = commitment(&plain);
                 let id = key.as_ref().expect("made above, since there is a part").id;
-                let known = self.lock().recent.lookup(&(id, commitment)).is_some();
+                let known = self.known(id, commitment).is_some();
                 Some(if known { Body::Known { plain, commitment } } else { Body::Fresh(seal(&plain, commitment)?) })
             }
             None => None,
@@ -184,7 +197,7 @@ impl Core {
             }
         };
         let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(key) = slot.as_ref().filter(|key| !self.lock().destroyed.contains(&key.id)) {
+        if let Some(key) = slot.as_ref().filter(|key| !self.is_destroyed(key.id)) {
             return Ok(key.clone());
         }
         let key = self.make_key(session, at)?;
@@ -245,7 +258,7 @@ impl Core {
 
     pub fn append_locked(&self, state: &mut State, pending: Pending) -> Result<Recorded, LedgerError> {
         state.usable()?;
-        if let Some(key) = pending.key.as_ref().filter(|key| state.destroyed.contains(&key.id)) {
+        if let Some(key) = pending.key.as_ref().filter(|key| self.is_destroyed(key.id)) {
             return Err(LedgerError::KeyDestroyed { key: key.id });
         }
         self.rotate_if_full(state)?;
@@ -260,7 +273,7 @@ impl Core {
         let (recorded, added, fresh_body) = written?;
         state.frontier.commit(&added);
         if let Some(body) = fresh_body {
-            state.recent.insert((body.key, body.commitment), body);
+            self.recent.lock().unwrap_or_else(PoisonError::into_inner).insert((body.key, body.commitment), body);
         }
         if self.options.durability == Durability::Strict {
             state.synced = state.frontier.size();
@@ -277,32 +290,43 @@ impl Core {
         state.segment.heal().map_err(LedgerError::storage("cut", &segment))?;
         state.hashes.heal().map_err(LedgerError::storage("cut", &self.layout.hashes()))?;
 
-        let mut place = |part: &SealedBytes| -> Result<Sealed, LedgerError> {
+        // Both parts go to the pack as one piece.
+        let mut parts = Vec::new();
+        let mut place = |part: SealedBytes| -> Sealed {
             let key = key.as_ref().expect("a part has a key").id;
-            let offset = state.pack.good;
-            state.pack.append(&part.bytes).map_err(LedgerError::storage("write", &pack))?;
-            let SealedBytes { commitment, digest, size, ref bytes } = *part;
-            Ok(Sealed { key, commitment, digest, size, stored: bytes.len() as u64, pack: state.ordinal, offset })
+            let offset = state.pack.good + parts.len() as u64;
+            let SealedBytes { commitment, digest, size, bytes } = part;
+            let stored = bytes.len() as u64;
+            if parts.is_empty() {
+                parts = bytes;
+            } else {
+                parts.extend_from_slice(&bytes);
+            }
+            Sealed { key, commitment, digest, size, stored, pack: state.ordinal, offset }
         };
-        let detail = detail.map(|part| place(&part)).transpose()?;
+        let detail = detail.map(&mut place);
         let mut fresh_body = None;
         let body = match body {
             None => None,
-            Some(Body::Fresh(part)) => match state.recent.lookup(&(key.as_ref().expect("a part has a key").id, part.commitment)) {
+            Some(Body::Fresh(part)) => match self.known(key.as_ref().expect("a part has a key").id, part.commitment) {
                 Some(known) => Some(known),
-                None => fresh_body.insert(place(&part)?).clone().into(),
+                None => fresh_body.insert(place(part)).clone().into(),
             },
             Some(Body::Known { plain, commitment }) => {
                 let key = key.as_ref().expect("a part has a key");
-                match state.recent.lookup(&(key.id, commitment)) {
+                match self.known(key.id, commitment) {
                     Some(known) => Some(known),
                     // The pack changed meanwhile; rare enough to seal inside the lock.
                     None => {
-                        fresh_body.insert(place(&key.seal(&plain, commitment).map_err(|e| seal_error(e, plain.len()))?)?).clone().into()
+                        let part = key.seal(&plain, commitment).map_err(|e| seal_error(e, plain.len()))?;
+                        fresh_body.insert(place(part)).clone().into()
                     }
                 }
             }
         };
+        if !parts.is_empty() {
+            state.pack.append(&parts).map_err(LedgerError::storage("write", &pack))?;
+        }
 
         let entry = Entry { v: ENTRY_VERSION, at, session, event, detail, body };
         let mut line = serde_json::to_vec(&entry).expect("an entry is JSON");
@@ -347,7 +371,7 @@ impl Core {
         storage.sync_dir(&self.layout.segments()).map_err(LedgerError::storage("sync", &self.layout.segments()))?;
         state.first = LeafIndex(state.frontier.size());
         (state.pack, state.segment, state.ordinal) = (pack, segment, ordinal);
-        state.recent.clear();
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner).clear();
         Ok(())
     }
 
@@ -362,7 +386,7 @@ impl Core {
         let session = keys::read_key_file(&path)?.0.session;
         let event = Event::KeyDestroyed { key };
         let recorded = self.append_locked(&mut state, Pending { at, session, event, key: None, detail: None, body: None })?;
-        state.destroyed.insert(key);
+        self.destroyed.write().unwrap_or_else(PoisonError::into_inner).insert(key);
         self.sync_locked(&mut state)?;
         self.forget_key(key);
         let storage = &self.options.storage;

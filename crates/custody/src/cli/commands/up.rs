@@ -10,7 +10,7 @@ use crate::{
     config::Config,
     core::{Clock, Core},
     gateway,
-    trust::{Clients, Home, Standing, loopback, loopback::Names, write_private},
+    trust::{Clients, Home, Scraper, Standing, loopback, loopback::Names, write_private},
 };
 use custody_model::{OperatorName, PrincipalName};
 use jiff::Timestamp;
@@ -81,7 +81,13 @@ pub async fn run(place: &Place, args: UpArgs, output: &Output) -> Result<ExitCod
     let addresses = (gateway.agents(), local(&operators)?);
     let shims = listen_for_shims(&home)?;
     let shims = tokio::spawn(gateway::serve_shims(core.clone(), shims, stop.clone()));
-    let router = api::router(core.clone(), home.read_operators()?, Names::default());
+    let scraper = Scraper::open(&home.metrics_token()).map_err(|error| Failure::io("use metrics.token", &error))?;
+    let router = api::router(core.clone(), home.read_operators()?, Names::default()).merge(api::outside(
+        core.clone(),
+        home.read_operators()?,
+        scraper,
+        Names::default(),
+    ));
     let api = api::serve(operators, router, stop.clone()).map_err(|error| Failure::io("serve operators", &error))?;
     let file = DaemonFile::of_this_process(addresses.0, addresses.1, Timestamp::now())
         .map_err(|error| Failure::io("describe this process", &error))?;
