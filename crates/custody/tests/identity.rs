@@ -5,6 +5,8 @@
 mod provider;
 #[path = "identity/stage.rs"]
 mod stage;
+#[path = "identity/upstream.rs"]
+mod upstream;
 
 use custody_model::Assurance;
 use provider::Provider;

@@ -69,6 +69,7 @@ impl Offline {
                 Upstream::Stdio { .. } => "stdio",
             }
             .to_owned(),
+            authorization: server.authorization,
         });
         let clients = Clients::open(&self.home.clients()).map_err(|error| ApiError::Failed { message: error.to_string(), help: None })?;
         let freezes = self.projection.active_freezes().await?;

@@ -32,7 +32,7 @@ pub use issuers::{Algorithm, Issuer};
 pub use listeners::{Agents, Operators};
 pub use people::{Argument, Client, Role, Task, Text};
 pub use secret::Secret;
-pub use servers::{Manifest, Server, Upstream};
+pub use servers::{Authorization, Manifest, Server, Upstream};
 pub use settings::{Automatic, Containment, Durability, Ledger, LedgerCopy, Limits, Policies, Rules, Sessions};
 
 use serde::{Deserialize, Serialize};

@@ -110,6 +110,10 @@ pub(super) struct Server {
     pub trust_annotations: bool,
     pub first_use: FirstUse,
     pub manifest: super::Manifest,
+    pub authorization: super::Authorization,
+    pub bearer_env: Option<String>,
+    pub bearer_file: Option<PathBuf>,
+    pub principals: Vec<String>,
 }
 
 #[derive(Deserialize)]

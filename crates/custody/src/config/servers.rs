@@ -1,6 +1,6 @@
 //! `[servers.NAME]`: the MCP servers behind Custody.
 
-use super::{Mode, Secret};
+use super::{Mode, Secret, SecretSource};
 use custody_engine::manifest::FirstUse;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, path::PathBuf};
@@ -20,6 +20,23 @@ pub struct Server {
     pub first_use: FirstUse,
     /// Whether everybody sees the same definitions.
     pub manifest: Manifest,
+    /// Whose `Authorization` the server sees.
+    pub authorization: Authorization,
+    /// The credential that Custody shows it.
+    pub bearer: Option<SecretSource>,
+    /// Patterns of the principals that may use it. Empty: everybody who is known.
+    pub principals: Vec<String>,
+}
+
+/// Whose `Authorization` a server sees.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Authorization {
+    /// Custody's: agents authenticate to Custody.
+    #[default]
+    Own,
+    /// The agent's: it authenticates to the server, through Custody.
+    Transparent,
 }
 
 /// For whom a server's definitions are pinned (D2).

@@ -287,7 +287,7 @@ impl Core {
             id: frame.id.map(|span| String::from_utf8_lossy(span.of(inbound.bytes)).into_owned()),
             arguments,
             faults: frame.faults.iter().map(ToString::to_string).collect(),
-            headers: inbound.headers.map(sent_on).unwrap_or_default(),
+            headers: inbound.headers.map(|headers| sent_on(headers, self.passes_authorization(&inbound.peer.server))).unwrap_or_default(),
             source: Some(peer.source.clone()),
         };
         let message = Message {
@@ -580,8 +580,10 @@ fn denied_by(policy: &PolicyOutcome) -> Option<(DenyReason, String)> {
     }
 }
 
-/// The headers that would go on with a message, for the record.
-fn sent_on(headers: &http::HeaderMap) -> Vec<(String, String)> {
+/// The headers that would go on with a message, for the record. Of a credential that goes on, its digest.
+fn sent_on(headers: &http::HeaderMap, authorization: bool) -> Vec<(String, String)> {
     let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-    headers::forwarded(headers).map(|(name, value)| (name.to_string(), text(value))).collect()
+    let shown = headers.get_all(http::header::AUTHORIZATION).into_iter().filter(|_| authorization);
+    let digest = |value: &http::HeaderValue| ("authorization".to_owned(), format!("sha256:{}", crate::trust::digest_of(value.as_bytes())));
+    headers::forwarded(headers).map(|(name, value)| (name.to_string(), text(value))).chain(shown.map(digest)).collect()
 }

@@ -45,6 +45,9 @@ pub struct ServerStatus {
     pub mode: crate::config::Mode,
     /// `http` or `stdio`.
     pub upstream: String,
+    /// `own`: every agent is known. `transparent`: agents authenticate to the server, and most are *unverified* here.
+    #[serde(default)]
+    pub authorization: crate::config::Authorization,
 }
 
 impl Core {
@@ -62,6 +65,7 @@ impl Core {
                 crate::config::Upstream::Stdio { .. } => "stdio",
             }
             .to_owned(),
+            authorization: server.authorization,
         });
         let cases = self.projection.cases().await?;
         Ok(Status {

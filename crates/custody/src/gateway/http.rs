@@ -82,7 +82,7 @@ impl Gateway {
             .iter()
             .map(|(name, server)| {
                 let name = ServerName(name.clone());
-                let upstream = Upstream::new(&name, server, core.clone());
+                let upstream = Upstream::new(&name, server, core.clone(), identities.authorization(&name));
                 (name, upstream)
             })
             .collect();
@@ -101,7 +101,7 @@ impl Gateway {
         if let Err(why) = self.hosts.check(&head.uri, &head.headers) {
             return Err(reply::refuse(StatusCode::FORBIDDEN, &why.to_string()));
         }
-        if let Some(metadata) = self.identities.published(&head) {
+        if let Some(metadata) = self.identities.published(&head).await {
             return Ok(metadata);
         }
         let identity = self.identities.of(&head, connection.address).await?;

@@ -5,6 +5,7 @@ use super::events::{Opening, Relay};
 use super::gated::GatedBody;
 use super::headers;
 use super::http::{Exchange, text};
+use super::identity::Authorization;
 use super::legacy::{Open, Streams};
 use super::reply;
 use super::upstream::Answer;
@@ -34,6 +35,7 @@ pub const NO_STREAM: &str = "no such stream: it has ended, open another with GET
 pub struct Proxy {
     uri: Result<Uri, String>,
     headers: HeaderMap,
+    authorization: Arc<Authorization>,
     client: Client<HttpsConnector<HttpConnector>, GatedBody>,
     core: Arc<Core>,
     relays: TaskTracker,
@@ -43,7 +45,7 @@ pub struct Proxy {
 
 impl Proxy {
     /// Connects at the first request.
-    pub fn new(url: &str, headers: &BTreeMap<String, crate::config::Secret>, core: Arc<Core>) -> Self {
+    pub fn new(url: &str, headers: &BTreeMap<String, crate::config::Secret>, core: Arc<Core>, authorization: Arc<Authorization>) -> Self {
         let connector = HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http1().build();
         let headers = headers
             .iter()
@@ -52,6 +54,7 @@ impl Proxy {
         Proxy {
             uri: url.parse().map_err(|_| url.to_owned()),
             headers,
+            authorization,
             client: Client::builder(TokioExecutor::new())
                 .pool_timer(TokioTimer::new())
                 .pool_idle_timeout(Duration::from_secs(30))
@@ -210,7 +213,10 @@ impl Proxy {
             request.headers_mut().insert(header::CONTENT_ENCODING, coded.coding.clone());
         }
         request.headers_mut().extend(self.headers.clone());
-        self.client.request(request).await.map_err(|error| innermost(&error))
+        self.authorization.apply(headers, request.headers_mut())?;
+        let mut answer = self.client.request(request).await.map_err(|error| innermost(&error))?;
+        self.authorization.answered(headers, answer.status(), answer.headers_mut())?;
+        Ok(answer)
     }
 
     /// Records, then returns, whatever the server answered. `opens`: the session of an agent whose stream may be one of HTTP+SSE.

@@ -38,6 +38,11 @@ async fn carry(core: Arc<Core>, handover: Handover, stop: CancellationToken) {
     if !core.config().servers.contains_key(server.as_str()) {
         return handover.refuse(&format!("custody: no server `{server}` in custody.toml"));
     }
+    if !core.may_use(&server, &principal) {
+        tracing::warn!(%server, %principal, "a principal may not use a server (servers.NAME.principals)");
+        core.access_refused("agents", &format!("process {}", handover.peer.pid));
+        return handover.refuse(&format!("custody: server `{server}` is not for you"));
+    }
     let id = ConnectionId(uuid::Uuid::now_v7());
     let peer = Peer {
         identity: core.identify(&principal, None),

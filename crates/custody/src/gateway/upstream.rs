@@ -3,6 +3,7 @@
 use super::{
     bridge::{Bridge, Command},
     http::Exchange,
+    identity::Authorization,
     proxy::Proxy,
     reply::Body,
 };
@@ -26,9 +27,9 @@ pub type Answer = Result<Response<Body>, Response<Body>>;
 
 impl Upstream {
     /// Prepares; starts and connects nothing yet.
-    pub fn new(name: &ServerName, server: &Server, core: Arc<Core>) -> Self {
+    pub fn new(name: &ServerName, server: &Server, core: Arc<Core>, authorization: Arc<Authorization>) -> Self {
         match &server.upstream {
-            config::Upstream::Http { url, headers } => Upstream::Http(Box::new(Proxy::new(url, headers, core))),
+            config::Upstream::Http { url, headers } => Upstream::Http(Box::new(Proxy::new(url, headers, core, authorization))),
             config::Upstream::Stdio { command, args, env, cwd } => {
                 let cwd = cwd.clone().unwrap_or_else(|| core.home().root().to_owned());
                 let command = Command { program: command.clone(), args: args.clone(), env: env.clone(), cwd };

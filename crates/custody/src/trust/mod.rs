@@ -20,4 +20,4 @@ pub use grade::{Check, Grade, Standing};
 pub use home::{Home, HomeError, InitOptions, Initialised};
 pub use operators::{OperatorCredential, Operators};
 pub use scraper::Scraper;
-pub use secret::Secret;
+pub use secret::{Secret, digest_of};

@@ -55,6 +55,11 @@ impl Drop for Secret {
     }
 }
 
+/// SHA-256 of what must not stand somewhere itself.
+pub fn digest_of(bytes: &[u8]) -> Digest {
+    Digest(Sha256::digest(bytes).into())
+}
+
 /// SHA-256 of a presented token. The token has 256 random bits: it needs no salt and no slow hash.
 pub(super) fn token_digest(token: &str) -> Digest {
     Digest(Sha256::digest(token.as_bytes()).into())

@@ -25,13 +25,13 @@ async function newKeys() {
 }
 
 function provider(issuer, jwks) {
-  const client = (alg) => ({
-    client_id: `agent-${alg.toLowerCase()}`, client_secret: 'not-much-of-a-secret', redirect_uris: [], response_types: [],
+  const client = (alg, name = 'agent') => ({
+    client_id: `${name}-${alg.toLowerCase()}`, client_secret: 'not-much-of-a-secret', redirect_uris: [], response_types: [],
     grant_types: ['client_credentials'], token_endpoint_auth_method: 'client_secret_basic',
   });
   return new Provider(issuer, {
     jwks: { keys: jwks },
-    clients: ALGORITHMS.map(client),
+    clients: [...ALGORITHMS.map((alg) => client(alg)), client('RS256', 'fixed')],
     enabledJWA: { userinfoSigningAlgValues: ALGORITHMS, idTokenSigningAlgValues: ALGORITHMS },
     scopes: ['tools'],
     extraTokenClaims: () => ({ roles: ['offline_access', 'analyst'], nested: { job: 'summarize' } }),
@@ -41,7 +41,7 @@ function provider(issuer, jwks) {
       resourceIndicators: {
         enabled: true,
         getResourceServerInfo: (_ctx, resource, of) => ({
-          scope: 'tools', audience: resource, accessTokenTTL: 600, accessTokenFormat: 'jwt',
+          scope: 'tools', audience: of.clientId.startsWith('fixed') ? 'urn:files' : resource, accessTokenTTL: 600, accessTokenFormat: 'jwt',
           jwt: { sign: { alg: ALGORITHMS.find((alg) => of.clientId.endsWith(alg.toLowerCase())) } },
         }),
       },

@@ -7,7 +7,8 @@ use std::{
     process::{Child, ChildStdin, Command, Stdio},
 };
 
-/// A running provider, with clients `agent-rs256`, `agent-ps256`, `agent-es256` and `agent-eddsa`.
+/// A running provider, with clients `agent-rs256`, `agent-ps256`, `agent-es256` `agent-eddsa`, and `fixed-rs256`
+/// whose tokens are always for `urn:files`.
 pub struct Provider {
     pub issuer: String,
     child: Child,
@@ -37,11 +38,16 @@ impl Provider {
 
     /// A token for one resource, by the client credentials grant.
     pub async fn token(&self, algorithm: &str, resource: &str) -> String {
+        self.token_of(&format!("agent-{algorithm}"), resource).await
+    }
+
+    /// The same for one client.
+    pub async fn token_of(&self, client: &str, resource: &str) -> String {
         let encoded: String = resource.bytes().map(|byte| format!("%{byte:02x}")).collect();
         let request = self
             .client
             .post(format!("{}/token", self.issuer))
-            .basic_auth(format!("agent-{algorithm}"), Some("not-much-of-a-secret"))
+            .basic_auth(client, Some("not-much-of-a-secret"))
             .header("content-type", "application/x-www-form-urlencoded")
             .body(format!("grant_type=client_credentials&scope=tools&resource={encoded}"));
         let answer: Value = serde_json::from_str(&request.send().await.unwrap().text().await.unwrap()).unwrap();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tempfile::TempDir;
 
 pub struct Stage {
-    _dir: TempDir,
+    dir: TempDir,
     pub key: Secret,
     pub core: Arc<Core>,
     pub client: reqwest::Client,
@@ -18,21 +18,32 @@ impl Stage {
     /// A home with one client, and the practice server behind stdio, enforced.
     pub async fn new(extra: &str) -> Stage {
         let dir = tempfile::tempdir().unwrap();
-        let home = Home::init(&dir.path().join("home"), &InitOptions::default()).unwrap().home;
-        let key = Clients::mint(&home.clients(), "agent".into(), None, jiff::Timestamp::now()).unwrap();
         let data = dir.path().join("data");
         std::fs::create_dir_all(data.join("files/reports")).unwrap();
         std::fs::write(data.join("files/reports/q1.txt"), "Revenue grew.").unwrap();
+        let log = dir.path().join("practice.log");
+        let server = format!(
+            "command = {:?}\nargs = [\"practice-server\", \"--data\", {data:?}, \"--log\", {log:?}]\nmode = \"enforce\"",
+            env!("CARGO_BIN_EXE_custody")
+        );
+        Stage::open(dir, &server, extra).await
+    }
+
+    /// A home with one client, and the server `practice` as these lines say.
+    pub async fn before(server: &str, extra: &str) -> Stage {
+        Stage::open(tempfile::tempdir().unwrap(), server, extra).await
+    }
+
+    async fn open(dir: TempDir, server: &str, extra: &str) -> Stage {
+        let home = Home::init(&dir.path().join("home"), &InitOptions::default()).unwrap().home;
+        let key = Clients::mint(&home.clients(), "agent".into(), None, jiff::Timestamp::now()).unwrap();
         let text = format!(
-            "[agents]\nlisten = \"127.0.0.1:0\"\n[operators]\nlisten = \"127.0.0.1:0\"\n[servers.practice]\ncommand = {:?}\nargs = [\"practice-server\", \"--data\", {:?}, \"--log\", {:?}]\nmode = \"enforce\"\n[containment]\nautomatic = [\"alert\"]\n{extra}",
-            env!("CARGO_BIN_EXE_custody"),
-            data,
-            dir.path().join("practice.log")
+            "[agents]\nlisten = \"127.0.0.1:0\"\n[operators]\nlisten = \"127.0.0.1:0\"\n[containment]\nautomatic = [\"alert\"]\n[servers.practice]\n{server}\n{extra}"
         );
         let config = Config::parse(&text, "custody.toml", dir.path(), &|_| None).unwrap();
         let core = Core::open(&home, config).await.unwrap();
         let running = gateway::start(&core).await.unwrap();
-        Stage { _dir: dir, key, core, running, client: reqwest::Client::new() }
+        Stage { dir, key, core, running, client: reqwest::Client::new() }
     }
 
     pub fn url(&self) -> String {
@@ -75,6 +86,12 @@ impl Stage {
         let text = answer.text().await.unwrap();
         let text = text.lines().filter_map(|line| line.strip_prefix("data: ")).next_back().map_or(text.clone(), str::to_owned);
         (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    }
+
+    /// All lines of the ledger.
+    pub fn ledger(&self) -> String {
+        let files = std::fs::read_dir(self.dir.path().join("home/ledger/segments")).unwrap();
+        files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap()).collect()
     }
 
     pub async fn sessions(&self) -> Vec<SessionRow> {

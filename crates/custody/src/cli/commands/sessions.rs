@@ -24,13 +24,15 @@ pub async fn list(place: &Place, args: &SessionsArgs, output: &Output) -> Result
                 row.id.to_string(),
                 instant(row.started),
                 who(row),
+                row.assurance.as_ref().map_or_else(|| "erased".into(), word),
+                plain(row.source.as_deref().unwrap_or("erased")),
                 row.calls.to_string(),
                 row.denied.to_string(),
                 row.findings.to_string(),
                 state(row),
             ]
         });
-        output.table(&["SESSION", "STARTED", "PRINCIPAL", "CALLS", "DENIED", "FINDINGS", "STATE"], rows)
+        output.table(&["SESSION", "STARTED", "PRINCIPAL", "KNOWN BY", "FROM", "CALLS", "DENIED", "FINDINGS", "STATE"], rows)
     })?;
     Ok(ExitCode::SUCCESS)
 }

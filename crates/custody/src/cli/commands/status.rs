@@ -7,6 +7,7 @@ use super::{
     },
     Failure, Output, Place,
 };
+use crate::{config::Authorization, core::ServerStatus};
 use std::{fmt::Write as _, process::ExitCode};
 
 pub async fn run(place: &Place, output: &Output) -> Result<ExitCode, Failure> {
@@ -47,8 +48,15 @@ pub async fn run(place: &Place, output: &Output) -> Result<ExitCode, Failure> {
             let _ = writeln!(text, "  {} {} ({})", if check.ok { "ok    " } else { "FAILED" }, check.what, plain(&check.found));
         }
         if !status.servers.is_empty() {
-            let rows = status.servers.iter().map(|server| vec![server.name.to_string(), word(&server.mode), server.upstream.clone()]);
-            let _ = writeln!(text, "\n{}", output.table(&["SERVER", "MODE", "UPSTREAM"], rows));
+            let agents = |server: &ServerStatus| match server.authorization {
+                Authorization::Own => "known",
+                Authorization::Transparent => "unverified unless they show a key",
+            };
+            let rows = status
+                .servers
+                .iter()
+                .map(|server| vec![server.name.to_string(), word(&server.mode), server.upstream.clone(), agents(server).into()]);
+            let _ = writeln!(text, "\n{}", output.table(&["SERVER", "MODE", "UPSTREAM", "AGENTS"], rows));
         }
         if !status.clients.is_empty() {
             let names: Vec<_> = status.clients.iter().map(|name| plain(name.as_str())).collect();

@@ -129,8 +129,8 @@ fn alert_channel(
     report: &mut Report<'_>,
 ) -> Option<AlertChannel> {
     use raw::AlertKind::*;
-    let secret = source(name, "secret", alert.secret_env, alert.secret_file, base, report);
-    let password = source(name, "password", alert.password_env, alert.password_file, base, report);
+    let secret = source(["alerts", name], "secret", alert.secret_env, alert.secret_file, base, report);
+    let password = source(["alerts", name], "password", alert.password_env, alert.password_file, base, report);
     let to = alert.to.map(raw::Texts::list);
     let given = [
         ("url", alert.url.is_some()),
@@ -215,8 +215,8 @@ fn mail(
     Some(AlertChannel::Smtp(Smtp { server, port, from, to, username, password, tls }))
 }
 
-fn source(
-    name: &str,
+pub(super) fn source(
+    [section, name]: [&str; 2],
     what: &str,
     env: Option<String>,
     file: Option<std::path::PathBuf>,
@@ -226,7 +226,7 @@ fn source(
     match (env, file) {
         (Some(_), Some(_)) => {
             let key = format!("{what}_file");
-            report.fault(&["alerts", name, &key], format!("alert `{name}` has both `{what}_env` and `{key}`"), "one of them", None);
+            report.fault(&[section, name, &key], format!("`{name}` has both `{what}_env` and `{key}`"), "one of them", None);
             None
         }
         (Some(variable), None) => Some(SecretSource::Env(variable)),

@@ -1,7 +1,7 @@
 //! Servers: a command or an address, never both.
 
-use super::{Report, raw};
-use crate::config::{Secret, Server, Upstream, expand::expand};
+use super::{Report, raw, sections::source};
+use crate::config::{Authorization, Secret, Server, Upstream, expand::expand};
 use std::{collections::BTreeMap, path::Path};
 
 /// Types every server. `env` answers `${NAME}`.
@@ -15,11 +15,32 @@ pub(in crate::config) fn servers(
     for (name, server) in raw {
         let (mode, reads, trust_annotations) = (server.mode, server.reads.clone(), server.trust_annotations);
         let (first_use, manifest) = (server.first_use, server.manifest);
+        let (authorization, principals) = (server.authorization, server.principals.clone());
+        let bearer = source(["servers", &name], "bearer", server.bearer_env.clone(), server.bearer_file.clone(), base, report);
+        check_authorization(&name, &server, bearer.is_some(), report);
         if let Some(upstream) = upstream(&name, server, base, env, report) {
-            servers.insert(name, Server { upstream, mode, reads, trust_annotations, first_use, manifest });
+            servers.insert(name, Server { upstream, mode, reads, trust_annotations, first_use, manifest, authorization, bearer, principals });
         }
     }
     servers
+}
+
+/// One credential at most, and only where there is a header to hold it.
+fn check_authorization(name: &str, server: &raw::Server, bearer: bool, report: &mut Report<'_>) {
+    let header = server.headers.keys().any(|header| header.eq_ignore_ascii_case("authorization"));
+    let transparent = server.authorization == Authorization::Transparent;
+    if server.url.is_none() && (transparent || bearer) {
+        let key = if transparent { "authorization" } else { "bearer" };
+        report.fault(&["servers", name, key], format!("`{key}` is for servers with a url"), "never used", None);
+    }
+    if transparent && (bearer || header) {
+        let what = format!("server `{name}` is transparent, and has a credential of Custody's");
+        let help = "agents bring their own; take the credential out, or `authorization`".to_owned();
+        report.fault(&["servers", name, "authorization"], what, "one of them", Some(help));
+    }
+    if bearer && header {
+        report.fault(&["servers", name, "headers"], format!("server `{name}` has two credentials"), "one of them", None);
+    }
 }
 
 fn upstream(

@@ -94,7 +94,8 @@ impl Fetcher {
         }
     }
 
-    async fn json(&self, url: &str) -> Result<Value, FetchError> {
+    /// One document.
+    pub(super) async fn json(&self, url: &str) -> Result<Value, FetchError> {
         let unreachable = |why: String| FetchError::Unreachable { url: url.to_owned(), why };
         let uri: Uri = url.parse().map_err(|_| unreachable("not a URL".to_owned()))?;
         let mut request = Request::new(Empty::new());

@@ -1,12 +1,14 @@
 //! Who an agent is: by the key of an adopted client, or by a token that a configured issuer signed for Custody
 //! (`docs/identity.md`). Everything here is before the record: what is refused never was a message.
 
+mod authorization;
 mod crypto;
 mod fetch;
 mod keys;
 mod published;
 mod token;
 
+pub use authorization::Authorization;
 pub use fetch::is_safe_source;
 pub use published::Origins;
 
@@ -14,19 +16,22 @@ use super::http::text;
 use super::reply::{self, Body};
 use crate::config::Issuer;
 use crate::core::Core;
-use crate::trust::clients::KEY_PREFIX;
+use crate::trust::{clients::KEY_PREFIX, digest_of};
 use custody_model::{Assurance, Identity, RoleName, ServerName, TaskName};
 use fetch::Fetcher;
 use http::{Method, Response, StatusCode, header, request::Parts};
 use keys::KeySource;
 use sha2::{Digest as _, Sha256};
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap, HashSet},
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     time::{SystemTime, UNIX_EPOCH},
 };
 use token::{Refused, Shown, Verified};
+
+/// Where an agent shows its client key when `Authorization` is for the server.
+const CLIENT_KEY: &str = "custody-key";
 
 /// Tokens remembered as verified. When it is full, all are forgotten: each is checked again.
 const REMEMBERED: usize = 4096;
@@ -36,7 +41,10 @@ pub struct Identities {
     core: Arc<Core>,
     origins: Origins,
     issuers: Vec<Trusted>,
+    servers: BTreeMap<ServerName, Arc<Authorization>>,
     remembered: Mutex<HashMap<[u8; 32], Remembered>>,
+    /// Rewritten metadata that an entry tells of.
+    told: Mutex<HashSet<[u8; 32]>>,
 }
 
 struct Trusted {
@@ -63,29 +71,106 @@ impl Identities {
             Trusted { name: name.clone(), issuer: issuer.clone(), keys }
         });
         let issuers = trusted.collect();
-        Identities { core, origins, issuers, remembered: Mutex::default() }
+        let servers = core.config().servers.iter().map(|(name, server)| {
+            let name = ServerName(name.clone());
+            let authorization = Arc::new(Authorization::new(&name, server, &origins, &fetcher));
+            (name, authorization)
+        });
+        let servers = servers.collect();
+        Identities { core, origins, issuers, servers, remembered: Mutex::default(), told: Mutex::default() }
+    }
+
+    /// What stands in `Authorization` towards a server.
+    pub fn authorization(&self, server: &ServerName) -> Arc<Authorization> {
+        self.servers.get(server).cloned().unwrap_or_else(|| Arc::new(Authorization::Own(None)))
     }
 
     /// The metadata of a protected resource, if that is what was asked for. They are public.
-    pub fn published(&self, head: &Parts) -> Option<Response<Body>> {
+    pub async fn published(&self, head: &Parts) -> Option<Response<Body>> {
         let server = ServerName::from(head.uri.path().strip_prefix(published::WELL_KNOWN)?.strip_prefix("/mcp/")?);
-        let known = !self.issuers.is_empty() && self.core.config().servers.contains_key(server.as_str());
-        if head.method != Method::GET || !known {
-            return Some(reply::refuse(StatusCode::NOT_FOUND, "no such resource"));
+        let nothing = || Some(reply::refuse(StatusCode::NOT_FOUND, "no such resource"));
+        let authorization = self.servers.get(&server).filter(|_| head.method == Method::GET);
+        match authorization.map(AsRef::as_ref) {
+            Some(Authorization::Transparent(transparent)) => {
+                let Some((received, sent)) = transparent.metadata(self.origins.of(text(&head.headers, "host"))).await else { return nothing() };
+                let (received, sent) = (received.to_string(), sent.to_string());
+                self.note_rewritten(&server, &received, &sent);
+                return Some(reply::json_response(StatusCode::OK, sent.into_bytes()));
+            }
+            Some(Authorization::Own(_)) if !self.issuers.is_empty() => {}
+            _ => return nothing(),
         }
         let issuers: Vec<&str> = self.issuers.iter().map(|trusted| trusted.issuer.issuer.as_str()).collect();
         let metadata = published::metadata(self.origins.of(text(&head.headers, "host")), &server, &issuers);
         Some(reply::json_response(StatusCode::OK, metadata.to_string().into_bytes()))
     }
 
-    /// Who sends this request.
+    /// Once for each pair of texts that differ; a client that asks again and again fills no ledger.
+    fn note_rewritten(&self, server: &ServerName, received: &str, sent: &str) {
+        if received == sent {
+            return;
+        }
+        let pair = mark(&format!("{received}\0{sent}"), Some(server));
+        {
+            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            if told.contains(&pair) {
+                return;
+            }
+            if told.len() >= REMEMBERED {
+                told.clear();
+            }
+            told.insert(pair);
+        }
+        self.core.metadata_rewritten(server, digest_of(received.as_bytes()), digest_of(sent.as_bytes()));
+    }
+
+    /// Who sends this request, and may use the server it is for.
     ///
     /// # Errors
-    /// The answer to somebody who has not shown who they are.
+    /// The answer to somebody who has not shown who they are, or may not use this server.
     pub async fn of(&self, head: &Parts, from: SocketAddr) -> Result<Identity, Response<Body>> {
         // Below a server's own address stand those of its streams (2024-11-05).
         let server = head.uri.path().strip_prefix("/mcp/").and_then(|path| path.split('/').next()).map(ServerName::from);
-        let server = server.filter(|server| self.core.config().servers.contains_key(server.as_str()));
+        let server = server.filter(|server| self.servers.contains_key(server));
+        let identity = match &server {
+            Some(known) if self.servers[known].is_transparent() => self.through(head, known, from).await?,
+            _ => self.known(head, server.as_ref(), from).await?,
+        };
+        match server {
+            Some(server) if !self.core.may_use(&server, &identity.principal) => {
+                self.core.access_refused("agents", &from.to_string());
+                tracing::warn!(%from, %server, principal = %identity.principal, "a principal may not use a server (servers.NAME.principals)");
+                Err(reply::refuse(StatusCode::FORBIDDEN, "this server is not for you"))
+            }
+            _ => Ok(identity),
+        }
+    }
+
+    /// Before a transparent server: known by a client's key or a token where one is shown that Custody can check, else unverified.
+    async fn through(&self, head: &Parts, server: &ServerName, from: SocketAddr) -> Result<Identity, Response<Body>> {
+        let hint = text(&head.headers, "custody-task");
+        let shown = text(&head.headers, "authorization").and_then(bearer);
+        let key = text(&head.headers, CLIENT_KEY).or(shown.filter(|shown| shown.starts_with(KEY_PREFIX)));
+        if let Some(key) = key {
+            // Whoever shows a key wants to be known: a wrong one is no reason to go on as nobody.
+            return match self.core.clients().authenticate(key.trim()) {
+                Some(principal) => Ok(self.core.identify(&principal, hint)),
+                None => {
+                    self.core.access_refused("agents", &from.to_string());
+                    Err(self.challenge(head, None, None))
+                }
+            };
+        }
+        if let Some(token) = shown.filter(|_| !self.issuers.is_empty())
+            && let Ok((at, verified)) = self.verify(token, Some(server)).await
+        {
+            return Ok(self.identity(at, &verified, hint));
+        }
+        Ok(Core::unverified())
+    }
+
+    /// Before a server of Custody's own audience: known, or refused.
+    async fn known(&self, head: &Parts, server: Option<&ServerName>, from: SocketAddr) -> Result<Identity, Response<Body>> {
         let hint = text(&head.headers, "custody-task");
         let mut credentials = head.headers.get_all(header::AUTHORIZATION).iter();
         let shown = match (credentials.next(), credentials.next()) {
@@ -98,7 +183,7 @@ impl Identities {
                 Some(principal) => return Ok(self.core.identify(&principal, hint)),
                 None => None,
             },
-            Some(token) => match self.verify(token, server.as_ref()).await {
+            Some(token) => match self.verify(token, server).await {
                 Ok((at, verified)) => return Ok(self.identity(at, &verified, hint)),
                 Err(refused) => Some(refused),
             },
@@ -107,7 +192,7 @@ impl Identities {
         if let Some(refused) = &refused {
             tracing::warn!(%from, why = %refused, "a token was refused");
         }
-        Err(self.challenge(head, server.as_ref(), refused.as_ref()))
+        Err(self.challenge(head, server, refused.as_ref()))
     }
 
     /// What a token proves for one server.
