@@ -1,13 +1,15 @@
 //! The client of the operators' listener.
 
+use super::pinned;
 use super::{
-    ActRequest, ApiError, CaseRow, ContainRequest, ErrorBody, ExportRequest, Exported, IncidentView, SessionRow, SessionView, Status,
-    UndoRequest,
+    ActRequest, ApiError, CaseRow, ContainRequest, DaemonFile, ErrorBody, ExportRequest, Exported, IncidentView, SessionRow, SessionView,
+    Status, UndoRequest,
 };
 use crate::trust::Secret;
 use bytes::Bytes;
 use custody_model::Receipt;
 use http_body_util::{BodyExt as _, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{client::legacy::Client, client::legacy::connect::HttpConnector, rt::TokioExecutor};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{net::SocketAddr, time::Duration};
@@ -48,13 +50,29 @@ pub enum ClientError {
 pub struct ApiClient {
     address: SocketAddr,
     token: Secret,
-    http: Client<HttpConnector, Full<Bytes>>,
+    scheme: &'static str,
+    http: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
 }
 
 impl ApiClient {
     /// A client with an operator's token.
     pub fn new(address: SocketAddr, token: Secret) -> ApiClient {
-        ApiClient { address, token, http: Client::builder(TokioExecutor::new()).build_http() }
+        let connector = HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http1().build();
+        ApiClient { address, token, scheme: "http", http: Client::builder(TokioExecutor::new()).build(connector) }
+    }
+
+    /// A client of a running daemon, encrypted if the daemon is.
+    ///
+    /// # Errors
+    /// Its certificate cannot be read.
+    pub fn of(daemon: &DaemonFile, token: Secret) -> Result<ApiClient, ClientError> {
+        let Some(certificate) = &daemon.operators_certificate else { return Ok(ApiClient::new(daemon.operators, token)) };
+        let tls = pinned::client(certificate).map_err(|error| ClientError::Unreachable {
+            address: daemon.operators,
+            why: format!("its certificate {} cannot be used: {error}", certificate.display()),
+        })?;
+        let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1().build();
+        Ok(ApiClient { address: daemon.operators, token, scheme: "https", http: Client::builder(TokioExecutor::new()).build(connector) })
     }
 
     /// `GET status`.
@@ -177,7 +195,7 @@ impl ApiClient {
         };
         let request = http::Request::builder()
             .method(method)
-            .uri(format!("http://{address}/api/v1/{path}"))
+            .uri(format!("{}://{address}/api/v1/{path}", self.scheme))
             .header(http::header::AUTHORIZATION, format!("Bearer {}", self.token.expose()))
             .header(http::header::CONTENT_TYPE, "application/json")
             .body(Full::new(Bytes::from(body)))

@@ -4,7 +4,7 @@ use crate::trust::{Home, write_private};
 use custody_model::ProcessRef;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, path::PathBuf};
 
 /// What a running daemon says of itself. Left behind after a crash; [`DaemonFile::running`] tells.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +17,9 @@ pub struct DaemonFile {
     pub agents: SocketAddr,
     /// Address of the operators' listener.
     pub operators: SocketAddr,
+    /// The certificate of the operators' listener, if it is encrypted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operators_certificate: Option<PathBuf>,
     /// Program version.
     pub version: String,
     /// When it started.
@@ -31,7 +34,15 @@ impl DaemonFile {
     pub fn of_this_process(agents: SocketAddr, operators: SocketAddr, started: Timestamp) -> io::Result<DaemonFile> {
         let pid = std::process::id();
         let start_ticks = start_ticks(pid).ok_or_else(|| io::Error::other("/proc does not know this process"))?;
-        Ok(DaemonFile { pid, start_ticks, agents, operators, version: env!("CARGO_PKG_VERSION").into(), started })
+        Ok(DaemonFile {
+            pid,
+            start_ticks,
+            agents,
+            operators,
+            operators_certificate: None,
+            version: env!("CARGO_PKG_VERSION").into(),
+            started,
+        })
     }
 
     /// Writes the file.

@@ -12,6 +12,7 @@ mod findings;
 mod guard;
 mod offline;
 mod outside;
+mod pinned;
 mod queries;
 mod router;
 mod rows;

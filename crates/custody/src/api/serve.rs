@@ -1,5 +1,6 @@
 //! Serves a router on a listener: bounded connections, bounded headers, graceful end.
 
+use crate::gateway::tls::{self, Tls};
 use axum::{Router, extract::ConnectInfo};
 use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::{
@@ -35,12 +36,12 @@ impl Listening {
 ///
 /// # Errors
 /// When the listener has no address.
-pub fn serve(listener: TcpListener, router: Router, stop: CancellationToken) -> std::io::Result<Listening> {
+pub fn serve(listener: TcpListener, router: Router, tls: Option<Arc<Tls>>, stop: CancellationToken) -> std::io::Result<Listening> {
     let address = listener.local_addr()?;
-    Ok(Listening { address, task: tokio::spawn(accept(listener, router, stop)) })
+    Ok(Listening { address, task: tokio::spawn(accept(listener, router, tls, stop)) })
 }
 
-async fn accept(listener: TcpListener, router: Router, stop: CancellationToken) {
+async fn accept(listener: TcpListener, router: Router, tls: Option<Arc<Tls>>, stop: CancellationToken) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
@@ -62,9 +63,10 @@ async fn accept(listener: TcpListener, router: Router, stop: CancellationToken) 
             }
         };
         while connections.try_join_next().is_some() {}
-        let (router, stop) = (router.clone(), stop.clone());
+        let (router, tls, stop) = (router.clone(), tls.clone(), stop.clone());
         connections.spawn(async move {
             let _place = place;
+            let Some(stream) = tls::secure(tls.as_deref(), stream, &stop).await else { return };
             let router = TowerToHyperService::new(router);
             let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
                 request.extensions_mut().insert(ConnectInfo(from));

@@ -29,7 +29,7 @@ impl Backend {
     pub async fn connect(place: &Place, home: &Home) -> Result<Backend, Failure> {
         if let Some(file) = DaemonFile::running(home) {
             let credential = place.credential(home)?;
-            return Ok(Backend::Daemon { client: Box::new(ApiClient::new(file.operators, credential.token)), file });
+            return Ok(Backend::Daemon { client: Box::new(ApiClient::of(&file, credential.token)?), file });
         }
         let config = place.config(home)?;
         Ok(Backend::Offline(Box::new(Offline::open(home, config).await?)))
@@ -39,7 +39,7 @@ impl Backend {
     pub async fn connect_to_act(place: &Place, home: &Home) -> Result<Backend, Failure> {
         let (by, credential) = place.authorise(home)?;
         if let Some(file) = DaemonFile::running(home) {
-            return Ok(Backend::Daemon { client: Box::new(ApiClient::new(file.operators, credential.token)), file });
+            return Ok(Backend::Daemon { client: Box::new(ApiClient::of(&file, credential.token)?), file });
         }
         let core = Core::open(home, place.config(home)?).await?;
         Ok(Backend::Core { core, by })

@@ -1,6 +1,10 @@
 //! The two listeners: agents and operators never share one.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use serde::Deserialize;
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
 
 /// The agents' listener. It never serves the API.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +17,8 @@ pub struct Agents {
     pub allow_remote: bool,
     /// Scheme and authority under which clients know it; `None`: by its own address and names.
     pub public_url: Option<String>,
+    /// Encryption; `None`: none.
+    pub tls: Option<Certificate>,
 }
 
 /// The operators' listener.
@@ -22,17 +28,36 @@ pub struct Operators {
     pub listen: SocketAddr,
     /// Whether `listen` may be reachable from other machines.
     pub allow_remote: bool,
+    /// Encryption; `None`: none.
+    pub tls: Option<Certificate>,
+}
+
+/// A listener's certificate and its key, PEM files.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Certificate {
+    /// The certificate, and then those above it.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+impl Certificate {
+    /// Relative paths start at `base`.
+    pub(super) fn resolved(self, base: &Path) -> Certificate {
+        Certificate { cert: base.join(self.cert), key: base.join(self.key) }
+    }
 }
 
 impl Default for Agents {
     fn default() -> Self {
-        Agents { listen: loopback(4180), allowed_hosts: Vec::new(), allow_remote: false, public_url: None }
+        Agents { listen: loopback(4180), allowed_hosts: Vec::new(), allow_remote: false, public_url: None, tls: None }
     }
 }
 
 impl Default for Operators {
     fn default() -> Self {
-        Operators { listen: loopback(4181), allow_remote: false }
+        Operators { listen: loopback(4181), allow_remote: false, tls: None }
     }
 }
 

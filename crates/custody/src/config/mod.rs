@@ -29,7 +29,7 @@ pub(crate) use check::reads_as;
 pub(crate) use error::nearest;
 pub use error::{ConfigError, Fault};
 pub use issuers::{Algorithm, Issuer};
-pub use listeners::{Agents, Operators};
+pub use listeners::{Agents, Certificate, Operators};
 pub use people::{Argument, Client, Role, Task, Text};
 pub use secret::Secret;
 pub use servers::{Authorization, Manifest, Server, Upstream};

@@ -54,6 +54,7 @@ pub(super) struct Agents {
     pub allowed_hosts: Vec<String>,
     pub allow_remote: bool,
     pub public_url: Option<String>,
+    pub tls: Option<super::Certificate>,
 }
 
 #[derive(Deserialize, Default)]
@@ -61,6 +62,7 @@ pub(super) struct Agents {
 pub(super) struct Operators {
     pub listen: Option<String>,
     pub allow_remote: bool,
+    pub tls: Option<super::Certificate>,
 }
 
 /// The public `Ledger` plus its copies. (`flatten` would lose unknown-key errors and spans.)

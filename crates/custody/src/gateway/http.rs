@@ -6,6 +6,7 @@
 use super::coding::Coding;
 use super::identity::{Identities, Origins};
 use super::reply::{self, Body};
+use super::tls::{self, Tls};
 use super::upstream::Upstream;
 use crate::core::{Core, Peer};
 use crate::trust::loopback::Names;
@@ -193,7 +194,7 @@ impl Gateway {
 }
 
 /// Serves until `stop`, then lets running requests end for at most `grace`.
-pub async fn serve(gateway: Arc<Gateway>, listener: TcpListener, stop: CancellationToken, grace: Duration) {
+pub async fn serve(gateway: Arc<Gateway>, listener: TcpListener, tls: Option<Arc<Tls>>, stop: CancellationToken, grace: Duration) {
     let tasks = TaskTracker::new();
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
@@ -212,8 +213,9 @@ pub async fn serve(gateway: Arc<Gateway>, listener: TcpListener, stop: Cancellat
         };
         let _ = stream.set_nodelay(true);
         let connection = Connection { id: ConnectionId(uuid::Uuid::now_v7()), address, principals: Arc::default() };
-        let (gateway, stop) = (gateway.clone(), stop.clone());
+        let (gateway, tls, stop) = (gateway.clone(), tls.clone(), stop.clone());
         tasks.spawn(async move {
+            let Some(stream) = tls::secure(tls.as_deref(), stream, &stop).await else { return };
             let core = gateway.core.clone();
             let here = connection.clone();
             let service = hyper::service::service_fn(move |request| {

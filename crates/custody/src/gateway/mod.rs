@@ -13,6 +13,7 @@ pub mod reply;
 mod shims;
 mod start;
 pub mod stdio;
+pub mod tls;
 pub mod upstream;
 
 pub use http::{Gateway, serve};

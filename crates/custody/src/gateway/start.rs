@@ -2,6 +2,7 @@
 
 use super::http::{Gateway, serve};
 use super::identity::Origins;
+use super::tls::{Tls, TlsError};
 use crate::core::Core;
 use crate::trust::loopback::{Names, RemoteAddress, check_listen};
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
@@ -17,6 +18,10 @@ pub enum StartError {
     /// The address is not on this machine, and nobody allowed that.
     #[error(transparent)]
     Remote(#[from] RemoteAddress),
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Tls(#[from] TlsError),
     /// The address cannot be had.
     #[error("cannot listen on {address}")]
     #[diagnostic(help("another program may hold it; `agents.listen` in custody.toml names the address"))]
@@ -31,6 +36,7 @@ pub enum StartError {
 /// The agents' side at work.
 pub struct Running {
     agents: SocketAddr,
+    tls: Option<Arc<Tls>>,
     stop: CancellationToken,
     serving: JoinHandle<()>,
 }
@@ -41,20 +47,29 @@ pub struct Running {
 /// [`StartError`]; then nothing is left running.
 pub async fn start(core: &Arc<Core>) -> Result<Running, StartError> {
     let config = &core.config().agents;
-    check_listen("agents", config.listen, config.allow_remote)?;
+    check_listen("agents", config.listen, config.allow_remote || config.tls.is_some())?;
+    let tls = config.tls.as_ref().map(|files| Tls::load("agents", files)).transpose()?;
     let listener = TcpListener::bind(config.listen).await.map_err(|source| StartError::Listen { address: config.listen, source })?;
     let agents = listener.local_addr().map_err(|source| StartError::Listen { address: config.listen, source })?;
-    let origins = Origins::new(config.public_url.as_deref(), agents, &config.allowed_hosts, false);
+    let origins = Origins::new(config.public_url.as_deref(), agents, &config.allowed_hosts, tls.is_some());
     let gateway = Gateway::new(core.clone(), Names::new(&config.allowed_hosts), origins);
     let stop = CancellationToken::new();
-    let serving = tokio::spawn(serve(gateway, listener, stop.clone(), GRACE));
-    Ok(Running { agents, stop, serving })
+    if let Some(tls) = &tls {
+        core.spawn(tls.clone().follow(core.stopping()));
+    }
+    let serving = tokio::spawn(serve(gateway, listener, tls.clone(), stop.clone(), GRACE));
+    Ok(Running { agents, tls, stop, serving })
 }
 
 impl Running {
     /// The address agents connect to.
     pub fn agents(&self) -> SocketAddr {
         self.agents
+    }
+
+    /// Its encryption, to reload it.
+    pub fn tls(&self) -> Option<&Arc<Tls>> {
+        self.tls.as_ref()
     }
 
     /// Takes no more connections, lets running requests end, stops the servers that Custody started.

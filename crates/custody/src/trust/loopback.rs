@@ -9,7 +9,9 @@ use std::net::{IpAddr, SocketAddr};
 /// A listener was to be opened to the network without permission.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 #[error("{listener}.listen = \"{address}\" can be reached from other machines")]
-#[diagnostic(help("use a loopback address such as 127.0.0.1, or set {listener}.allow_remote = true behind a TLS proxy"))]
+#[diagnostic(help(
+    "use a loopback address such as 127.0.0.1, give {listener} a certificate (`tls`), or set {listener}.allow_remote = true behind a TLS proxy"
+))]
 pub struct RemoteAddress {
     /// `agents` or `operators`.
     pub listener: &'static str,
@@ -17,7 +19,7 @@ pub struct RemoteAddress {
     pub address: SocketAddr,
 }
 
-/// Checks a listen address: loopback only, until told otherwise.
+/// Checks a listen address: loopback only, unless it is encrypted or somebody said otherwise.
 ///
 /// # Errors
 /// [`RemoteAddress`].

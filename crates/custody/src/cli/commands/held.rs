@@ -14,7 +14,7 @@ pub async fn run(place: &Place, command: HeldCommand, output: &Output) -> Result
     let Some(file) = DaemonFile::running(&home) else {
         return Err(Failure::new(code::NO_TRUST, "no_daemon", "no daemon runs, so no call waits".to_owned(), "`custody up` starts it"));
     };
-    let client = ApiClient::new(file.operators, credential.token);
+    let client = ApiClient::of(&file, credential.token)?;
     let (id, reason, allow) = match command {
         HeldCommand::List => {
             let held = client.held().await?;

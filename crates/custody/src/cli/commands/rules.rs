@@ -144,7 +144,7 @@ async fn reload(place: &Place, output: &Output) -> Result<ExitCode, Failure> {
         let help = "`custody up` loads the rules when it starts; `custody rules test` checks them";
         return Err(Failure::new(code::NO_TRUST, "no_daemon", "no daemon runs, so there is nothing to reload", help));
     };
-    let reloaded = ApiClient::new(file.operators, credential.token).reload_rules().await?;
+    let reloaded = ApiClient::of(&file, credential.token)?.reload_rules().await?;
     output.show(&reloaded, || {
         let changed = if reloaded.changed { "in force" } else { "in force as before" };
         format!("{} rules {changed}, digest {}", reloaded.rules, reloaded.digest)

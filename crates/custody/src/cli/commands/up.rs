@@ -7,9 +7,9 @@ use super::{
 use crate::{
     adopt,
     api::{self, DaemonFile},
-    config::Config,
+    config::{Certificate, Config},
     core::{Clock, Core},
-    gateway,
+    gateway::{self, tls::Tls},
     trust::{Clients, Home, Scraper, Standing, loopback, loopback::Names, write_private},
 };
 use custody_model::{OperatorName, PrincipalName};
@@ -19,6 +19,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
 };
 use tokio::{
     net::{TcpListener, UnixListener},
@@ -42,8 +43,15 @@ pub async fn run(place: &Place, args: UpArgs, output: &Output) -> Result<ExitCod
     }
     let check =
         |name, address, remote| loopback::check_listen(name, address, remote).map_err(|error| Failure::of(code::BAD_FILE, "remote", error));
-    check("agents", config.agents.listen, config.agents.allow_remote)?;
-    check("operators", config.operators.listen, config.operators.allow_remote)?;
+    check("agents", config.agents.listen, config.agents.allow_remote || config.agents.tls.is_some())?;
+    check("operators", config.operators.listen, config.operators.allow_remote || config.operators.tls.is_some())?;
+    let certificate = config.operators.tls.clone();
+    let load = |name, files: &Option<Certificate>| {
+        files.as_ref().map(|files| Tls::load(name, files)).transpose().map_err(|error| Failure::of(code::BAD_FILE, "tls", error))
+    };
+    // The agents' one is loaded by the gateway; here only its faults are found, before anything is recorded.
+    load("agents", &config.agents.tls)?;
+    let operators_tls = load("operators", &config.operators.tls)?;
     if let Some(daemon) = DaemonFile::running(&home) {
         let message = format!("a daemon runs for this home already (pid {})", daemon.pid);
         return Err(Failure::new(
@@ -79,6 +87,8 @@ pub async fn run(place: &Place, args: UpArgs, output: &Output) -> Result<ExitCod
         }
     };
     let addresses = (gateway.agents(), local(&operators)?);
+    let scheme = if gateway.tls().is_some() { "https" } else { "http" };
+    let origin = core.config().agents.public_url.clone().unwrap_or_else(|| format!("{scheme}://{}", addresses.0));
     let shims = listen_for_shims(&home)?;
     let shims = tokio::spawn(gateway::serve_shims(core.clone(), shims, stop.clone()));
     let scraper = Scraper::open(&home.metrics_token()).map_err(|error| Failure::io("use metrics.token", &error))?;
@@ -88,17 +98,25 @@ pub async fn run(place: &Place, args: UpArgs, output: &Output) -> Result<ExitCod
         scraper,
         Names::default(),
     ));
-    let api = api::serve(operators, router, stop.clone()).map_err(|error| Failure::io("serve operators", &error))?;
-    let file = DaemonFile::of_this_process(addresses.0, addresses.1, Timestamp::now())
+    let api = api::serve(operators, router, operators_tls.clone(), stop.clone()).map_err(|error| Failure::io("serve operators", &error))?;
+    let mut file = DaemonFile::of_this_process(addresses.0, addresses.1, Timestamp::now())
         .map_err(|error| Failure::io("describe this process", &error))?;
+    file.operators_certificate = certificate.map(|files| files.cert);
     file.write(&home).map_err(|error| Failure::io("write run/daemon.json", &error))?;
 
-    let client = taken_over.map(|(client, names)| client_config(&home, &client, &names, addresses.0)).transpose()?;
-    announce(&home, addresses, &servers, client.as_deref(), &standing, output)?;
+    let certificates: Vec<Arc<Tls>> = gateway.tls().into_iter().chain(&operators_tls).cloned().collect();
+    if let Some(tls) = operators_tls {
+        core.spawn(tls.follow(core.stopping()));
+    }
+    let client = taken_over.map(|(client, names)| client_config(&home, &client, &names, &origin)).transpose()?;
+    announce(&home, addresses, &origin, &servers, client.as_deref(), &standing, output)?;
     let why = loop {
         match stop_signals.next().await {
             Some(why) => break why,
-            None => reload(core.clone()).await,
+            None => {
+                certificates.iter().for_each(|tls| tls.reload_and_tell());
+                reload(core.clone()).await;
+            }
         }
     };
     output.remark(&format!("{why}: stopping; a second one ends at once"));
@@ -132,12 +150,13 @@ fn listen_for_shims(home: &Home) -> Result<UnixListener, Failure> {
 fn announce(
     home: &Home,
     (agents, operators): (SocketAddr, SocketAddr),
+    origin: &str,
     servers: &[String],
     client: Option<&Path>,
     standing: &Standing,
     output: &Output,
 ) -> Result<(), Failure> {
-    let urls: Vec<String> = servers.iter().map(|name| format!("http://{agents}/mcp/{name}")).collect();
+    let urls: Vec<String> = servers.iter().map(|name| format!("{origin}/mcp/{name}")).collect();
     let value = json!({
         "event": "ready",
         "home": home.root(),
@@ -194,7 +213,7 @@ fn take_over_working_directory(home: &Home, config: &Config, output: &Output) ->
 }
 
 /// Writes what a client needs to go through Custody to these servers. The key of an earlier one is kept.
-fn client_config(home: &Home, client: &str, names: &[String], agents: SocketAddr) -> Result<PathBuf, Failure> {
+fn client_config(home: &Home, client: &str, names: &[String], origin: &str) -> Result<PathBuf, Failure> {
     let path = home.root().join(format!("client-{client}.mcp.json"));
     let key = match adopt::key_in_file(&path) {
         Some(key) => key,
@@ -203,7 +222,7 @@ fn client_config(home: &Home, client: &str, names: &[String], agents: SocketAddr
     };
     let server = |name: &String| {
         let headers = json!({ "Authorization": format!("Bearer {}", key.expose()) });
-        (name.clone(), json!({ "type": "http", "url": format!("http://{agents}/mcp/{name}"), "headers": headers }))
+        (name.clone(), json!({ "type": "http", "url": format!("{origin}/mcp/{name}"), "headers": headers }))
     };
     let servers: serde_json::Map<_, _> = names.iter().map(server).collect();
     let text = format!("{:#}\n", json!({ "mcpServers": servers }));
@@ -224,7 +243,7 @@ fn local(listener: &TcpListener) -> Result<SocketAddr, Failure> {
 }
 
 /// SIGHUP: rules anew, as `custody rules reload`.
-async fn reload(core: std::sync::Arc<Core>) {
+async fn reload(core: Arc<Core>) {
     let reloaded = tokio::task::spawn_blocking(move || core.reload_rules(&OperatorName::from("SIGHUP"))).await;
     match reloaded {
         Ok(Ok(reloaded)) => tracing::warn!(rules = reloaded.rules, digest = %reloaded.digest, "rules are reloaded"),

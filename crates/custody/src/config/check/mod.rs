@@ -26,7 +26,7 @@ pub(super) fn check(raw: raw::Config, text: &str, base: &Path, env: &dyn Fn(&str
         report.fault(&["version"], format!("version {} is not known", raw.version), "unknown version", Some(help));
     }
     names::collisions(&raw, &mut report);
-    let (agents, operators) = sections::listeners(raw.agents, raw.operators, &mut report);
+    let (agents, operators) = sections::listeners(raw.agents, raw.operators, base, &mut report);
     let ledger = sections::ledger(raw.ledger, base, &mut report);
     sections::limits(&raw.limits, &mut report);
     sections::sessions(&raw.sessions, &mut report);

@@ -9,10 +9,11 @@ use crate::config::{
 };
 use std::{collections::BTreeMap, net::SocketAddr, ops::RangeInclusive, path::Path};
 
-pub(super) fn listeners(agents: raw::Agents, operators: raw::Operators, report: &mut Report<'_>) -> (Agents, Operators) {
+pub(super) fn listeners(agents: raw::Agents, operators: raw::Operators, base: &Path, report: &mut Report<'_>) -> (Agents, Operators) {
     let defaults = (Agents::default(), Operators::default());
-    let agents_listen = listen(agents.listen, defaults.0.listen, agents.allow_remote, "agents", report);
-    let operators_listen = listen(operators.listen, defaults.1.listen, operators.allow_remote, "operators", report);
+    let agents_listen = listen(agents.listen, defaults.0.listen, agents.allow_remote || agents.tls.is_some(), "agents", report);
+    let operators_listen =
+        listen(operators.listen, defaults.1.listen, operators.allow_remote || operators.tls.is_some(), "operators", report);
     if agents_listen == operators_listen && agents_listen.port() != 0 {
         let help = "agents and operators never share a listener: choose another port".to_owned();
         report.fault(&["operators", "listen"], format!("{agents_listen} is the agents' listener too"), "taken", Some(help));
@@ -23,8 +24,9 @@ pub(super) fn listeners(agents: raw::Agents, operators: raw::Operators, report: 
             allowed_hosts: agents.allowed_hosts,
             allow_remote: agents.allow_remote,
             public_url: super::issuers::public_url(agents.public_url, report),
+            tls: agents.tls.map(|files| files.resolved(base)),
         },
-        Operators { listen: operators_listen, allow_remote: operators.allow_remote },
+        Operators { listen: operators_listen, allow_remote: operators.allow_remote, tls: operators.tls.map(|files| files.resolved(base)) },
     )
 }
 
@@ -38,7 +40,7 @@ fn listen(text: Option<String>, default: SocketAddr, allow_remote: bool, section
         return default;
     };
     if !address.ip().is_loopback() && !allow_remote {
-        let help = format!("listen on 127.0.0.1, or say `allow_remote = true` in [{section}]");
+        let help = format!("listen on 127.0.0.1, give [{section}] a certificate (`tls`), or say `allow_remote = true` there");
         report.fault(&path, format!("{address} can be reached from other machines"), "not loopback", Some(help));
     }
     address

@@ -19,7 +19,8 @@ pub(in crate::config) fn servers(
         let bearer = source(["servers", &name], "bearer", server.bearer_env.clone(), server.bearer_file.clone(), base, report);
         check_authorization(&name, &server, bearer.is_some(), report);
         if let Some(upstream) = upstream(&name, server, base, env, report) {
-            servers.insert(name, Server { upstream, mode, reads, trust_annotations, first_use, manifest, authorization, bearer, principals });
+            servers
+                .insert(name, Server { upstream, mode, reads, trust_annotations, first_use, manifest, authorization, bearer, principals });
         }
     }
     servers

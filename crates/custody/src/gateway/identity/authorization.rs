@@ -235,7 +235,10 @@ mod tests {
             challenged("Bearer error=\"x\", resource_metadata=\"https://up.example/.well-known/p\", scope=\"a b\""),
             format!("Bearer error=\"x\", resource_metadata=\"{ours}\", scope=\"a b\"")
         );
-        assert_eq!(challenged("Bearer Resource_Metadata = https://UP.example/p, scope=a"), format!("Bearer Resource_Metadata = \"{ours}\", scope=a"));
+        assert_eq!(
+            challenged("Bearer Resource_Metadata = https://UP.example/p, scope=a"),
+            format!("Bearer Resource_Metadata = \"{ours}\", scope=a")
+        );
         for other in [
             "Bearer realm=\"x\"",
             "Bearer resource_metadata=\"https://evil.example/p\"",

@@ -92,7 +92,9 @@ impl Identities {
         let authorization = self.servers.get(&server).filter(|_| head.method == Method::GET);
         match authorization.map(AsRef::as_ref) {
             Some(Authorization::Transparent(transparent)) => {
-                let Some((received, sent)) = transparent.metadata(self.origins.of(text(&head.headers, "host"))).await else { return nothing() };
+                let Some((received, sent)) = transparent.metadata(self.origins.of(text(&head.headers, "host"))).await else {
+                    return nothing();
+                };
                 let (received, sent) = (received.to_string(), sent.to_string());
                 self.note_rewritten(&server, &received, &sent);
                 return Some(reply::json_response(StatusCode::OK, sent.into_bytes()));
