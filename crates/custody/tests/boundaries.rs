@@ -193,3 +193,19 @@ fn rust_files(folder: &Path, into: &mut Vec<PathBuf>) {
 fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("the crate lies two folders below the workspace").to_path_buf()
 }
+
+/// Promise 6: the list of permitted splices is closed, and the page says what the code does.
+#[test]
+fn the_permitted_splices_are_those_of_the_page() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
+    let page = std::fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap();
+    let section = page.split("## Permitted splices").nth(1).unwrap().split("\n## ").next().unwrap();
+    let told: std::collections::BTreeSet<&str> = section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    let all = custody_model::Splice::ALL.map(|splice| serde_json::to_value(splice).unwrap().as_str().unwrap().to_owned());
+    assert_eq!(told, all.iter().map(String::as_str).collect::<std::collections::BTreeSet<_>>());
+    // And none is left out of the list.
+    let source = std::fs::read_to_string(root.join("crates/model/src/message.rs")).unwrap();
+    let variants = source.split("pub enum Splice {").nth(1).unwrap().split('}').next().unwrap();
+    let variants = variants.lines().filter(|line| !line.trim().is_empty() && !line.trim().starts_with("///"));
+    assert_eq!(variants.count(), all.len());
+}

@@ -416,13 +416,13 @@ async fn what_only_the_server_could_read_is_never_passed_on() {
     };
     let mut packed = http::HeaderMap::new();
     packed.insert("content-encoding", "gzip".parse().unwrap());
-    // A server that is not in `enforce`: only observed.
+    // A server that is not in `enforce`: only observed. First, for what follows suspends the session.
+    let plain = custody::core::Inbound { peer: &peer, mcp_session: None, headers: None, bytes: b"not a message", spliced: None };
+    assert!(matches!(core.to_server(plain).await, custody::core::Decision::Forward(_)), "observing stays out of the way");
     for (headers, bytes) in [(None, utf16.as_slice()), (Some(&packed), b"\x1f\x8b\x08\0\0")] {
         let inbound = custody::core::Inbound { peer: &peer, mcp_session: None, headers, bytes, spliced: None };
         assert!(matches!(core.to_server(inbound).await, custody::core::Decision::Refuse(_)));
     }
-    let plain = custody::core::Inbound { peer: &peer, mcp_session: None, headers: None, bytes: b"not a message", spliced: None };
-    assert!(matches!(core.to_server(plain).await, custody::core::Decision::Forward(_)), "observing stays out of the way");
     stage.close().await;
 }
 

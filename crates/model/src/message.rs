@@ -97,6 +97,12 @@ pub enum Splice {
     Coding,
 }
 
+impl Splice {
+    /// All of them: the list in ARCHITECTURE.md, which a test compares with this one.
+    pub const ALL: [Splice; 7] =
+        [Splice::Id, Splice::ProgressToken, Splice::Newline, Splice::Withheld, Splice::Sanitised, Splice::Endpoint, Splice::Coding];
+}
+
 /// Neutral facts of one MCP message. Names that are not in a listing or in the protocol stay in the sealed detail.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {

@@ -54,8 +54,26 @@ pub struct Limits {
     pub depth: usize,
     /// Milliseconds for which a call is held before it is denied.
     pub held_ms: u64,
-    /// Calls that wait for a server at one time.
+    /// Calls of one client under way at one time.
     pub concurrent_calls: usize,
+    /// Streams that one client listens on.
+    pub streams_per_client: usize,
+    /// Streams that all clients listen on.
+    pub streams: usize,
+    /// Connections of agents; a further one waits in the kernel's queue.
+    pub connections: usize,
+    /// Headers of one request.
+    pub headers: usize,
+    /// Bytes of the head of one request.
+    pub header_bytes: usize,
+    /// Milliseconds within which the head of a request must have come.
+    pub head_ms: u64,
+    /// Milliseconds within which its body must have come.
+    pub body_ms: u64,
+    /// Bytes of large request bodies that are being received or handed over; a further one waits.
+    pub bodies_bytes: usize,
+    /// Milliseconds that calls under way have at shutdown.
+    pub drain_ms: u64,
 }
 
 /// `[sessions]`.
@@ -121,6 +139,21 @@ impl Limits {
     pub fn held(&self) -> Duration {
         Duration::from_millis(self.held_ms)
     }
+
+    /// `head_ms`.
+    pub fn head(&self) -> Duration {
+        Duration::from_millis(self.head_ms)
+    }
+
+    /// `body_ms`.
+    pub fn body(&self) -> Duration {
+        Duration::from_millis(self.body_ms)
+    }
+
+    /// `drain_ms`.
+    pub fn drain(&self) -> Duration {
+        Duration::from_millis(self.drain_ms)
+    }
 }
 
 impl Sessions {
@@ -138,7 +171,21 @@ impl Default for Ledger {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { frame_bytes: 32 << 20, depth: 128, held_ms: 30_000, concurrent_calls: 4_096 }
+        Limits {
+            frame_bytes: 32 << 20,
+            depth: 128,
+            held_ms: 30_000,
+            concurrent_calls: 4_096,
+            streams_per_client: 256,
+            streams: 4_096,
+            connections: 8_192,
+            headers: 100,
+            header_bytes: 64 << 10,
+            head_ms: 10_000,
+            body_ms: 60_000,
+            bodies_bytes: 256 << 20,
+            drain_ms: 5_000,
+        }
     }
 }
 

@@ -12,11 +12,26 @@ use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Incoming;
 use std::{convert::Infallible, sync::Arc};
-use tokio::sync::mpsc;
-use tokio_util::task::TaskTracker;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Events in flight between the server and a slow agent; then the server waits.
 const EVENTS_IN_FLIGHT: usize = 16;
+/// Bytes of them; one event may be larger.
+const BYTES_IN_FLIGHT: usize = 4 << 20;
+
+/// Bytes on their way to an agent.
+pub struct Piece {
+    bytes: Bytes,
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+impl Piece {
+    /// A small one, of Custody's own.
+    pub fn small(bytes: Vec<u8>) -> Self {
+        Piece { bytes: bytes.into(), _room: None }
+    }
+}
 
 /// One stream on its way to an agent.
 pub struct Relay {
@@ -28,6 +43,8 @@ pub struct Relay {
     pub call: Option<Call>,
     /// How the server coded it. The agent gets it plain: pieces of a coded stream do not end where events end.
     pub coding: Option<Coding>,
+    /// Cancelled at shutdown.
+    pub draining: CancellationToken,
     /// Set where the stream may turn out to be one of HTTP+SSE.
     pub opening: Option<Opening>,
 }
@@ -52,22 +69,26 @@ enum Passed {
 impl Relay {
     /// Starts the task that relays. It ends with the server's stream, with the agent, or when the session is terminated.
     pub fn start(self, body: Incoming, tasks: &TaskTracker) -> Body {
-        let (out, events) = mpsc::channel::<Bytes>(EVENTS_IN_FLIGHT);
+        let (out, events) = mpsc::channel::<Piece>(EVENTS_IN_FLIGHT);
         let attached = self.core.attach(&self.peer, self.call.as_ref().map(|c| c.session), None);
         tasks.spawn(self.run(body, out, attached));
         StreamBody::new(futures_util::stream::unfold(events, |mut events| async move {
-            events.recv().await.map(|bytes| (Ok::<_, Infallible>(Frame::data(bytes)), events))
+            events.recv().await.map(|piece| (Ok::<_, Infallible>(Frame::data(piece.bytes)), events))
         }))
         .boxed()
     }
 
-    async fn run(self, mut body: Incoming, out: mpsc::Sender<Bytes>, attached: Attached) {
+    async fn run(self, mut body: Incoming, out: mpsc::Sender<Piece>, attached: Attached) {
         let limit = self.core.config().limits.frame_bytes;
         let mut decoder = SseDecoder::new(limit);
         let mut coded = self.coding.map(|coding| Decoder::new(coding, limit));
-        let mut registered = None;
+        let room = Arc::new(Semaphore::new(BYTES_IN_FLIGHT));
+        let mut registered: Option<Registered> = None;
         'reading: loop {
+            // At shutdown an agent keeps the stream while it waits for an answer on it.
+            let idle = self.call.is_none() && registered.as_ref().is_none_or(|registered| !registered.open.is_awaited());
             let chunk = tokio::select! {
+                () = self.draining.cancelled(), if idle => break,
                 () = attached.ended() => break,
                 () = out.closed() => break,
                 frame = body.frame() => match frame {
@@ -96,8 +117,14 @@ impl Relay {
                     Passed::Nothing => continue,
                 };
                 // An agent that does not read must not keep the stream from ending.
+                let sending = async {
+                    let weight = bytes.len().clamp(1, BYTES_IN_FLIGHT) as u32;
+                    let room = room.clone().acquire_many_owned(weight).await.ok();
+                    out.send(Piece { bytes: bytes.into(), _room: room }).await
+                };
                 tokio::select! {
-                    sent = out.send(Bytes::from(bytes)) => if sent.is_err() || last { break 'reading },
+                    sent = sending => if sent.is_err() || last { break 'reading },
+                    () = out.closed() => break 'reading,
                     () = attached.ended() => break 'reading,
                 }
             }
@@ -112,7 +139,7 @@ impl Relay {
         }
     }
 
-    async fn pass(&self, event: SseEvent, out: &mpsc::Sender<Bytes>, registered: &mut Option<Registered>) -> Passed {
+    async fn pass(&self, event: SseEvent, out: &mpsc::Sender<Piece>, registered: &mut Option<Registered>) -> Passed {
         let Some(data) = event.data.filter(|data| !data.is_empty()) else { return Passed::Bytes(event.raw) };
         if let Some(opening) = self.opening.as_ref().filter(|_| event.event.as_deref() == Some(legacy::ENDPOINT)) {
             return self.open(opening, &data, out, registered).await;
@@ -127,7 +154,7 @@ impl Relay {
     }
 
     /// The server says where it wants messages: the stream is one of HTTP+SSE.
-    async fn open(&self, opening: &Opening, said: &[u8], out: &mpsc::Sender<Bytes>, registered: &mut Option<Registered>) -> Passed {
+    async fn open(&self, opening: &Opening, said: &[u8], out: &mpsc::Sender<Piece>, registered: &mut Option<Registered>) -> Passed {
         let failed = |why: &str| {
             tracing::warn!(server = %self.peer.server, why, "a stream of HTTP+SSE ends");
             let why = format!("server `{}`: {why}", self.peer.server);

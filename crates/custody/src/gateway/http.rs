@@ -5,16 +5,21 @@
 
 use super::coding::Coding;
 use super::identity::{Identities, Origins};
+use super::places::{Kind, Places};
 use super::reply::{self, Body};
 use super::tls::{self, Tls};
 use super::upstream::Upstream;
+use crate::config::Limits;
 use crate::core::{Core, Peer};
 use crate::trust::loopback::Names;
 use bytes::Bytes;
 use custody_model::*;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
+use hyper::{
+    body::{Body as _, Incoming},
+    server::conn::http1,
+};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,17 +28,16 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::{
+    net::TcpListener,
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// Longest time for the head of a request.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest time for the body of a request.
-const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// A body of so many bytes needs no place of its own: connections are counted.
+const SMALL_BODY: usize = 64 << 10;
 /// Of a body that is too large, so much is still read and thrown away: most clients see an answer only once they have sent everything.
 const DISCARDED: usize = 256 << 20;
-/// Connections at once; a further one waits in the kernel's queue.
-const CONNECTIONS: usize = 8192;
 
 /// Everything the agents' side needs.
 pub struct Gateway {
@@ -41,6 +45,11 @@ pub struct Gateway {
     hosts: Names,
     identities: Identities,
     upstreams: BTreeMap<ServerName, Upstream>,
+    places: Places,
+    /// Bytes for large bodies.
+    bodies: Arc<Semaphore>,
+    /// The listener is closed: what is not needed ends.
+    draining: CancellationToken,
 }
 
 /// One accepted connection, and whose keys it has shown.
@@ -71,6 +80,10 @@ pub struct Exchange {
     pub stream: Option<String>,
     /// The body as it was sent, where it was coded.
     pub coded: Option<Coded>,
+    /// Cancelled at shutdown: a stream on which nothing waits ends then.
+    pub draining: CancellationToken,
+    /// Bytes of its body, if that is a large one.
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 impl Gateway {
@@ -87,7 +100,9 @@ impl Gateway {
                 (name, upstream)
             })
             .collect();
-        Arc::new(Gateway { core, hosts, identities, upstreams })
+        let limits = &core.config().limits;
+        let (places, bodies) = (Places::new(limits), Arc::new(Semaphore::new(limits.bodies_bytes)));
+        Arc::new(Gateway { core, hosts, identities, upstreams, places, bodies, draining: CancellationToken::new() })
     }
 
     async fn handle(self: Arc<Self>, connection: &Connection, request: Request<Incoming>) -> Response<Body> {
@@ -99,6 +114,12 @@ impl Gateway {
     /// Address, host, credential, server: then the method's own path.
     async fn admit(self: Arc<Self>, connection: &Connection, request: Request<Incoming>) -> Result<Response<Body>, Response<Body>> {
         let (head, body) = request.into_parts();
+        // What reads requests takes up to twice as much at a time.
+        let limit = self.core.config().limits.header_bytes;
+        if head_size(&head) > limit {
+            let why = format!("the head of a request may have {limit} bytes (limits.header_bytes)");
+            return Err(reply::refuse(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, &why));
+        }
         if let Err(why) = self.hosts.check(&head.uri, &head.headers) {
             return Err(reply::refuse(StatusCode::FORBIDDEN, &why.to_string()));
         }
@@ -120,7 +141,13 @@ impl Gateway {
             hint: text(&head.headers, "custody-session").map(str::to_owned),
         };
         let mcp_session = text(&head.headers, "mcp-session-id").map(str::to_owned);
-        let mut exchange = Exchange { peer, head, mcp_session, stream, coded: None };
+        let kind = if head.method == Method::GET { Kind::Stream } else { Kind::Call };
+        let place = self.places.take(&peer.identity.principal, kind).map_err(|full| full.response())?;
+        let exchange = Exchange { peer, head, mcp_session, stream, coded: None, draining: self.draining.clone(), _room: None };
+        Ok(place.with(self.exchange(upstream, exchange, body).await?))
+    }
+
+    async fn exchange(&self, upstream: &Upstream, mut exchange: Exchange, body: Incoming) -> Result<Response<Body>, Response<Body>> {
         match exchange.head.method {
             Method::POST if exchange.stream.is_some() => {
                 let bytes = self.read_message(&mut exchange, body).await?;
@@ -150,7 +177,9 @@ impl Gateway {
 
     /// The body without its coding.
     async fn read_message(&self, exchange: &mut Exchange, body: Incoming) -> Result<Bytes, Response<Body>> {
-        let bytes = self.read_body(body).await?;
+        let started = tokio::time::Instant::now();
+        exchange._room = self.room_for(&body).await?;
+        let bytes = self.read_body(body, self.core.config().limits.body().saturating_sub(started.elapsed())).await?;
         let headers = &mut exchange.head.headers;
         let limit = self.core.config().limits.frame_bytes;
         let Some(coding) = Coding::of(headers).map_err(|why| reply::not_decoded(&why))? else { return Ok(bytes) };
@@ -160,7 +189,22 @@ impl Gateway {
         Ok(message.into())
     }
 
-    async fn read_body(&self, mut body: Incoming) -> Result<Bytes, Response<Body>> {
+    /// Waits until a large body may be received.
+    async fn room_for(&self, body: &Incoming) -> Result<Option<OwnedSemaphorePermit>, Response<Body>> {
+        let limits = &self.core.config().limits;
+        let most =
+            body.size_hint().upper().and_then(|size| usize::try_from(size).ok()).unwrap_or(limits.frame_bytes).min(limits.frame_bytes);
+        if most <= SMALL_BODY {
+            return Ok(None);
+        }
+        let room = self.bodies.clone().acquire_many_owned(u32::try_from(most).unwrap_or(u32::MAX));
+        match tokio::time::timeout(limits.body(), room).await {
+            Ok(Ok(room)) => Ok(Some(room)),
+            _ => Err(reply::refuse(StatusCode::SERVICE_UNAVAILABLE, "too many large bodies are under way (limits.bodies_bytes)")),
+        }
+    }
+
+    async fn read_body(&self, mut body: Incoming, within: Duration) -> Result<Bytes, Response<Body>> {
         let limit = self.core.config().limits.frame_bytes;
         let read = async {
             let read = Limited::new(&mut body, limit).collect().await;
@@ -169,7 +213,7 @@ impl Gateway {
             }
             read
         };
-        match tokio::time::timeout(BODY_TIMEOUT, read).await {
+        match tokio::time::timeout(within, read).await {
             Ok(Ok(collected)) => Ok(collected.to_bytes()),
             Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(reply::json_response(
                 StatusCode::PAYLOAD_TOO_LARGE,
@@ -181,7 +225,7 @@ impl Gateway {
                 ),
             )),
             Ok(Err(_)) => Err(reply::refuse(StatusCode::BAD_REQUEST, "the request body broke off")),
-            Err(_) => Err(reply::refuse(StatusCode::REQUEST_TIMEOUT, "the request body did not arrive in time")),
+            Err(_) => Err(reply::refuse(StatusCode::REQUEST_TIMEOUT, "the request body did not arrive in time (limits.body_ms)")),
         }
     }
 
@@ -196,7 +240,8 @@ impl Gateway {
 /// Serves until `stop`, then lets running requests end for at most `grace`.
 pub async fn serve(gateway: Arc<Gateway>, listener: TcpListener, tls: Option<Arc<Tls>>, stop: CancellationToken, grace: Duration) {
     let tasks = TaskTracker::new();
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    let limits = gateway.core.config().limits.clone();
+    let room = Arc::new(Semaphore::new(limits.connections));
     loop {
         let Ok(place) = room.clone().acquire_owned().await else { break };
         let (stream, address) = tokio::select! {
@@ -213,7 +258,7 @@ pub async fn serve(gateway: Arc<Gateway>, listener: TcpListener, tls: Option<Arc
         };
         let _ = stream.set_nodelay(true);
         let connection = Connection { id: ConnectionId(uuid::Uuid::now_v7()), address, principals: Arc::default() };
-        let (gateway, tls, stop) = (gateway.clone(), tls.clone(), stop.clone());
+        let (gateway, tls, stop, protocol) = (gateway.clone(), tls.clone(), stop.clone(), protocol(&limits));
         tasks.spawn(async move {
             let Some(stream) = tls::secure(tls.as_deref(), stream, &stop).await else { return };
             let core = gateway.core.clone();
@@ -222,10 +267,7 @@ pub async fn serve(gateway: Arc<Gateway>, listener: TcpListener, tls: Option<Arc
                 let (gateway, here) = (gateway.clone(), here.clone());
                 async move { Ok::<_, Infallible>(gateway.handle(&here, request).await) }
             });
-            let serving = hyper::server::conn::http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD_TIMEOUT)
-                .serve_connection(TokioIo::new(stream), service);
+            let serving = protocol.serve_connection(TokioIo::new(stream), service);
             let mut serving = std::pin::pin!(serving);
             let ended = tokio::select! {
                 ended = serving.as_mut() => ended,
@@ -243,11 +285,26 @@ pub async fn serve(gateway: Arc<Gateway>, listener: TcpListener, tls: Option<Arc
             drop(place);
         });
     }
+    // Nobody waits in its queue for what does not come.
+    drop(listener);
+    gateway.draining.cancel();
     tasks.close();
     if tokio::time::timeout(grace, tasks.wait()).await.is_err() {
         tracing::warn!(open = tasks.len(), "connections were cut at shutdown");
     }
     gateway.close().await;
+}
+
+fn head_size(head: &Parts) -> usize {
+    let address = head.uri.path_and_query().map_or(0, |address| address.as_str().len());
+    head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum::<usize>() + address
+}
+
+/// HTTP as an agent may speak it.
+fn protocol(limits: &Limits) -> http1::Builder {
+    let mut protocol = http1::Builder::new();
+    protocol.timer(TokioTimer::new()).header_read_timeout(limits.head()).max_headers(limits.headers).max_buf_size(limits.header_bytes);
+    protocol
 }
 
 /// The value of a header, if it is text.

@@ -3,11 +3,10 @@
 //!
 //! The stream knows itself by that first event, so nothing needs to be configured. Nothing is resumed: the revision has no such thing.
 
-use super::events::event_of;
+use super::events::{Piece, event_of};
 use super::reply::UPSTREAM_FAILED;
 use super::reply::json_rpc_error;
 use crate::core::{Call, Core, Peer};
-use bytes::Bytes;
 use custody_engine::wire::{self, IdKey, splice::Spliced};
 use custody_model::{PrincipalName, ServerName, Shape, Splice};
 use http::Uri;
@@ -33,7 +32,7 @@ pub struct Open {
     pub principal: PrincipalName,
     /// Where the server wants messages.
     pub endpoint: Uri,
-    out: mpsc::Sender<Bytes>,
+    out: mpsc::Sender<Piece>,
     pending: Mutex<HashMap<IdKey, Call>>,
 }
 
@@ -67,7 +66,7 @@ impl Streams {
     }
 
     /// Takes a stream whose server named `endpoint`. Its events go to `out`.
-    pub fn register(&self, principal: PrincipalName, endpoint: Uri, out: mpsc::Sender<Bytes>) -> Registered {
+    pub fn register(&self, principal: PrincipalName, endpoint: Uri, out: mpsc::Sender<Piece>) -> Registered {
         let open = Arc::new(Open { token: fresh_token(), principal, endpoint, out, pending: Mutex::default() });
         self.lock().insert(open.token.clone(), open.clone());
         Registered { streams: self.clone(), open }
@@ -95,6 +94,11 @@ impl Open {
         room
     }
 
+    /// Whether a request waits for its answer.
+    pub fn is_awaited(&self) -> bool {
+        !self.pending().is_empty()
+    }
+
     /// The request waits no longer: it was not sent, or refused.
     pub fn forget(&self, call: &Call) {
         if let Some(id) = call.id.as_deref().filter(|_| call.is_request()) {
@@ -114,7 +118,7 @@ impl Open {
 
     /// Tells the agent something on its stream. `false`: the stream is gone.
     pub async fn tell(&self, message: &[u8]) -> bool {
-        self.out.send(Bytes::from(event_of(message))).await.is_ok()
+        self.out.send(Piece::small(event_of(message))).await.is_ok()
     }
 
     /// The server's stream is over: what waits is answered.

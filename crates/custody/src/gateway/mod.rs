@@ -8,6 +8,7 @@ pub mod headers;
 pub mod http;
 pub mod identity;
 mod legacy;
+mod places;
 pub mod proxy;
 pub mod reply;
 mod shims;

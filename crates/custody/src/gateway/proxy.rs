@@ -102,7 +102,7 @@ impl Proxy {
             self.sessions.claim(id, &exchange.peer.identity.principal);
             self.core.link(call.session, &exchange.peer, Link::McpSession(exchange.peer.server.clone(), id.to_owned()));
         }
-        self.pass_on(exchange.peer, Some(call), None, answer).await
+        self.pass_on(exchange, Some(call), None, answer).await
     }
 
     /// See [`super::upstream::Upstream::post_to_stream`]. What the agent must read of a request goes out on its stream: it reads no
@@ -139,7 +139,7 @@ impl Proxy {
         }
         match sent {
             // It answers nothing: the answer comes on the stream.
-            Ok(answer) => self.pass_on(exchange.peer, Some(Call { id: None, method: None, ..call }), None, answer).await,
+            Ok(answer) => self.pass_on(exchange, Some(Call { id: None, method: None, ..call }), None, answer).await,
             Err(why) => match gate.overtaken() {
                 Some(refusal) => refused_on(&open, refusal).await,
                 None => {
@@ -190,7 +190,7 @@ impl Proxy {
         let answer = self.send(self.uri.clone(), method, &exchange, GatedBody::empty()).await.map_err(|why| {
             reply::refuse(StatusCode::BAD_GATEWAY, &format!("server `{}` cannot be reached: {why}", exchange.peer.server))
         })?;
-        self.pass_on(exchange.peer, None, opens, answer).await
+        self.pass_on(exchange, None, opens, answer).await
     }
 
     async fn send(
@@ -220,7 +220,8 @@ impl Proxy {
     }
 
     /// Records, then returns, whatever the server answered. `opens`: the session of an agent whose stream may be one of HTTP+SSE.
-    async fn pass_on(&self, peer: Peer, call: Option<Call>, opens: Option<SessionId>, answer: Response<Incoming>) -> Answer {
+    async fn pass_on(&self, exchange: Exchange, call: Option<Call>, opens: Option<SessionId>, answer: Response<Incoming>) -> Answer {
+        let Exchange { peer, draining, .. } = exchange;
         let (head, body) = answer.into_parts();
         let mut response = Response::new(reply::full(Bytes::new()));
         *response.status_mut() = head.status;
@@ -239,7 +240,7 @@ impl Proxy {
             let uri = self.uri.clone().unwrap_or_default();
             let opening = opens.map(|session| Opening { streams: self.streams.clone(), uri, session });
             response.headers_mut().remove(header::CONTENT_ENCODING);
-            *response.body_mut() = Relay { core: self.core.clone(), peer, call, coding, opening }.start(body, &self.relays);
+            *response.body_mut() = Relay { core: self.core.clone(), peer, call, coding, draining, opening }.start(body, &self.relays);
             return Ok(response);
         }
         let limit = self.core.config().limits.frame_bytes;

@@ -19,6 +19,8 @@ pub const DENIED: i64 = 4030;
 pub const UPSTREAM_FAILED: i64 = 5020;
 /// JSON-RPC code when the record could not be written and so nothing was forwarded (promise 1).
 pub const NOT_RECORDED: i64 = 5070;
+/// JSON-RPC code of a client that does too much at once.
+pub const TOO_MANY: i64 = 4290;
 /// JSON-RPC code of a request over a limit.
 pub const TOO_LARGE: i64 = 4130;
 

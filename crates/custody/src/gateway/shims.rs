@@ -4,7 +4,10 @@ use super::stdio::{self, AcceptLimits, ConnectionInfo, Decider, Forward, Handove
 use crate::core::{Call, Core, Decision, Inbound, Peer, Permit, Returned, Sending};
 use custody_model::{ConnectionId, Direction, Transport};
 use std::{io, sync::Arc, time::Duration};
-use tokio::{net::UnixListener, sync::mpsc};
+use tokio::{
+    net::UnixListener,
+    sync::{mpsc, watch},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Handed-over pipes waiting to be taken.
@@ -56,13 +59,13 @@ async fn carry(core: Arc<Core>, handover: Handover, stop: CancellationToken) {
     let attached = core.attach(&peer, None, None);
     let process = handover.process.clone();
     let client = peer.process;
-    let decider = ShimDecider { core: core.clone(), peer };
+    let decider = ShimDecider { core: core.clone(), peer, under_way: watch::Sender::new(0) };
     let limits = PumpLimits { frame: core.wire_limits(), ..PumpLimits::default() };
     let pumping = stdio::pump(handover, id, &decider, &limits);
     tokio::pin!(pumping);
     tokio::select! {
         _ = &mut pumping => {}
-        () = async { tokio::select! { () = attached.ended() => {}, () = stop.cancelled() => {} } } => {
+        () = async { tokio::select! { () = attached.ended() => {}, () = decider.drained(&stop) => {} } } => {
             process.stop(GRACE).await;
             // With its server gone the pump ends by itself and tells the client; a client that does not read is left behind.
             let _ = tokio::time::timeout(GRACE, &mut pumping).await;
@@ -79,6 +82,24 @@ async fn carry(core: Arc<Core>, handover: Handover, stop: CancellationToken) {
 struct ShimDecider {
     core: Arc<Core>,
     peer: Peer,
+    /// Calls that wait for their answer.
+    under_way: watch::Sender<usize>,
+}
+
+impl ShimDecider {
+    /// Waits for the end of the daemon, and then for the calls under way, as long as they have.
+    async fn drained(&self, stop: &CancellationToken) {
+        stop.cancelled().await;
+        let mut under_way = self.under_way.subscribe();
+        let none = under_way.wait_for(|calls| *calls == 0);
+        let _ = tokio::time::timeout(self.core.config().limits.drain(), none).await;
+    }
+
+    fn ended(&self, call: &Call) {
+        if call.is_request() {
+            self.under_way.send_modify(|calls| *calls = calls.saturating_sub(1));
+        }
+    }
 }
 
 impl Decider for ShimDecider {
@@ -100,11 +121,20 @@ impl Decider for ShimDecider {
     }
 
     fn redeem(&self, _: &ConnectionInfo, permit: Box<Permit>) -> Result<Sending, Option<Vec<u8>>> {
-        self.core.redeem(*permit).map_err(|refusal| refusal.answer.then_some(refusal.body))
+        let request = permit.call().is_request();
+        let sending = self.core.redeem(*permit).map_err(|refusal| refusal.answer.then_some(refusal.body))?;
+        if request {
+            self.under_way.send_modify(|calls| *calls += 1);
+        }
+        Ok(sending)
     }
 
     async fn to_agent(&self, _: &ConnectionInfo, call: Option<Call>, frame: Vec<u8>) -> Forward {
-        match self.core.to_agent(&self.peer, call.as_ref(), &frame).await {
+        let returned = self.core.to_agent(&self.peer, call.as_ref(), &frame).await;
+        if let Some(call) = &call {
+            self.ended(call);
+        }
+        match returned {
             Returned::Pass => Forward::Send(frame, ()),
             Returned::Sanitised(body) | Returned::Withheld(body) | Returned::NotRecorded(body) => Forward::Send(body, ()),
             Returned::Dropped => Forward::Drop,
@@ -116,6 +146,7 @@ impl Decider for ShimDecider {
     }
 
     async fn answered_for_server(&self, _: &ConnectionInfo, call: Call, answer: &[u8]) {
+        self.ended(&call);
         self.core.told(&self.peer, Some(&call), answer);
     }
 }

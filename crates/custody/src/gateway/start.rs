@@ -5,12 +5,10 @@ use super::identity::Origins;
 use super::tls::{Tls, TlsError};
 use crate::core::Core;
 use crate::trust::loopback::{Names, RemoteAddress, check_listen};
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use rustix::process::{Resource, getrlimit, setrlimit};
+use std::{io, net::SocketAddr, sync::Arc};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
-
-/// How long running requests may go on at shutdown.
-const GRACE: Duration = Duration::from_secs(5);
 
 /// Why the agents' side cannot start.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -53,12 +51,22 @@ pub async fn start(core: &Arc<Core>) -> Result<Running, StartError> {
     let agents = listener.local_addr().map_err(|source| StartError::Listen { address: config.listen, source })?;
     let origins = Origins::new(config.public_url.as_deref(), agents, &config.allowed_hosts, tls.is_some());
     let gateway = Gateway::new(core.clone(), Names::new(&config.allowed_hosts), origins);
+    raise_open_files();
     let stop = CancellationToken::new();
     if let Some(tls) = &tls {
         core.spawn(tls.clone().follow(core.stopping()));
     }
-    let serving = tokio::spawn(serve(gateway, listener, tls.clone(), stop.clone(), GRACE));
+    let serving = tokio::spawn(serve(gateway, listener, tls.clone(), stop.clone(), core.config().limits.drain()));
     Ok(Running { agents, tls, stop, serving })
+}
+
+/// As many open files as this account may have: each connection is one.
+fn raise_open_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
 }
 
 impl Running {

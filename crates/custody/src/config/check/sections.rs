@@ -86,6 +86,17 @@ pub(super) fn limits(limits: &Limits, report: &mut Report<'_>) {
     duration(&["limits", "depth"], limits.depth as u64, 8..=10_000, "levels", report);
     duration(&["limits", "held_ms"], limits.held_ms, 1..=3_600_000, "milliseconds", report);
     duration(&["limits", "concurrent_calls"], limits.concurrent_calls as u64, 1..=1_000_000, "calls", report);
+    duration(&["limits", "streams_per_client"], limits.streams_per_client as u64, 1..=1_000_000, "streams", report);
+    duration(&["limits", "streams"], limits.streams as u64, 1..=1_000_000, "streams", report);
+    duration(&["limits", "connections"], limits.connections as u64, 1..=1_000_000, "connections", report);
+    duration(&["limits", "headers"], limits.headers as u64, 8..=10_000, "headers", report);
+    duration(&["limits", "header_bytes"], limits.header_bytes as u64, 8_192..=1 << 20, "bytes", report);
+    duration(&["limits", "head_ms"], limits.head_ms, 1..=3_600_000, "milliseconds", report);
+    duration(&["limits", "body_ms"], limits.body_ms, 1..=3_600_000, "milliseconds", report);
+    duration(&["limits", "drain_ms"], limits.drain_ms, 1..=600_000, "milliseconds", report);
+    // One message of the largest size must fit, and permits are counted in 32 bits.
+    let least = limits.frame_bytes as u64;
+    duration(&["limits", "bodies_bytes"], limits.bodies_bytes as u64, least..=1 << 32, "bytes", report);
 }
 
 pub(super) fn sessions(sessions: &Sessions, report: &mut Report<'_>) {

@@ -54,7 +54,7 @@ impl Bridge {
                     () = out.closed() => return,
                 };
                 if let Err(Unsent { awaited: true, body, .. }) = sent {
-                    let _ = out.send(Delivery { bytes: body, last: true, code: None, id: None }).await;
+                    let _ = out.send(Delivery { bytes: body, last: true, code: None, id: None, _room: None }).await;
                 }
             }
         });

@@ -25,6 +25,7 @@ use tokio::sync::{
     Mutex,
     mpsc::{Receiver, Sender},
 };
+use tokio_util::sync::CancellationToken;
 
 type Processes = Arc<Mutex<HashMap<Key, Arc<Process>>>>;
 
@@ -34,6 +35,7 @@ struct Stream {
     processes: Processes,
     process: Arc<Process>,
     core: Arc<Core>,
+    draining: CancellationToken,
 }
 
 impl Drop for Stream {
@@ -51,7 +53,13 @@ impl Bridge {
     pub(super) async fn open_stream(&self, exchange: Exchange, session: SessionId) -> Answer {
         let token = fresh_token();
         let process = self.process(Key::Stream(token.clone()), &exchange).await?;
-        let stream = Stream { events: process.routes().listen(), processes: self.processes.clone(), process, core: self.core.clone() };
+        let stream = Stream {
+            events: process.routes().listen(),
+            processes: self.processes.clone(),
+            process,
+            core: self.core.clone(),
+            draining: exchange.draining.clone(),
+        };
         self.core.link(session, &exchange.peer, Link::McpSession(self.name.clone(), token.clone()));
         let address = path(&self.name, &token).into_bytes();
         self.core.told(&exchange.peer, None, &address);
@@ -59,7 +67,11 @@ impl Bridge {
         Ok(event_stream_of(stream::unfold((first, stream), |(mut first, mut stream)| async move {
             let bytes = match first.take() {
                 Some(event) => event,
-                None => event_of(&stream.events.recv().await?.bytes),
+                None => tokio::select! {
+                    delivery = stream.events.recv() => event_of(&delivery?.bytes),
+                    // At shutdown an agent keeps the stream while it waits for an answer on it.
+                    () = stream.draining.cancelled(), if !stream.process.routes().is_awaited() && stream.events.is_empty() => return None,
+                },
             };
             Some((bytes, (first, stream)))
         })))
@@ -81,7 +93,7 @@ impl Bridge {
 
 /// An error on the agent's stream if it waits for an answer, and else in the answer to its `POST`.
 async fn failed(out: &Sender<Delivery>, Unsent { status, awaited, body }: Unsent) -> Answer {
-    let delivery = |bytes| Delivery { bytes, last: true, code: None, id: None };
+    let delivery = |bytes| Delivery { bytes, last: true, code: None, id: None, _room: None };
     match awaited && out.send(delivery(body.clone())).await.is_ok() {
         true => Ok(reply::empty(StatusCode::ACCEPTED)),
         false => Err(reply::json_response(status, body)),

@@ -18,7 +18,7 @@ use crate::core::{Call, Core, Decision, Inbound};
 use bytes::Bytes;
 use custody_engine::wire::{self, Frame, splice};
 use custody_model::{Link, PrincipalName, ServerName, Shape};
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt, stream};
 use hangup::Hangup;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt, StreamBody};
@@ -185,7 +185,10 @@ impl Bridge {
         }
         let process = self.find(&exchange).await?;
         let lost = text(&exchange.head.headers, "last-event-id").and_then(|id| process.routes().resume(id));
-        Ok(event_stream(Vec::new(), Some(lost.unwrap_or_else(|| process.routes().listen())), None))
+        let events = event_stream(Vec::new(), Some(lost.unwrap_or_else(|| process.routes().listen())), None);
+        // At shutdown nothing keeps it: no call waits on it.
+        let ended = exchange.draining.cancelled_owned();
+        Ok(events.map(|body| BodyExt::boxed(StreamBody::new(StreamExt::take_until(http_body_util::BodyStream::new(body), ended)))))
     }
 
     /// See [`super::upstream::Upstream::end`].
@@ -329,8 +332,8 @@ fn event_stream(first: Vec<Vec<u8>>, rest: Option<Receiver<Delivery>>, hangup: O
 }
 
 fn event_stream_of(events: impl Stream<Item = Vec<u8>> + Send + Sync + 'static) -> Response<Body> {
-    let frames = futures_util::StreamExt::map(events, |bytes| Ok::<_, Infallible>(http_body::Frame::data(Bytes::from(bytes))));
-    let mut response = Response::new(StreamBody::new(frames).boxed());
+    let frames = StreamExt::map(events, |bytes| Ok::<_, Infallible>(http_body::Frame::data(Bytes::from(bytes))));
+    let mut response = Response::new(BodyExt::boxed(StreamBody::new(frames)));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     response

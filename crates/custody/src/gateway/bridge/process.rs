@@ -171,7 +171,7 @@ impl Process {
             );
             self.core.told(&pending.peer, Some(&pending.call), &body);
             if let Some(out) = pending.out {
-                let _ = out.try_send(Delivery { bytes: body, last: true, code: None, id: None });
+                let _ = out.try_send(Delivery { bytes: body, last: true, code: None, id: None, _room: None });
             }
         }
     }
@@ -232,10 +232,15 @@ impl Process {
         match out {
             // Backpressure: a slow agent slows its own server down.
             Some(out) => {
-                let _ = tokio::select! {
-                    sent = out.send(Delivery { bytes, last, code, id }) => sent.is_ok(),
-                    () = self.stop.cancelled() => false,
+                let sending = async {
+                    let room = self.routes.room(bytes.len()).await;
+                    let _ = out.send(Delivery { bytes, last, code, id, _room: room }).await;
                 };
+                tokio::select! {
+                    () = sending => {}
+                    () = out.closed() => {}
+                    () = self.stop.cancelled() => {}
+                }
             }
             None if !answers => self.routes.keep(bytes),
             None => tracing::debug!(server = %self.server, "an answer that nobody waits for"),

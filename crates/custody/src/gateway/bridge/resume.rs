@@ -65,7 +65,7 @@ impl Kept {
             let position = seen + nth + 1;
             let last = stream.done && position == stream.events.len();
             let id = Some(event_id(number, position));
-            let _ = out.try_send(Delivery { bytes: event.clone(), last, code: None, id });
+            let _ = out.try_send(Delivery { bytes: event.clone(), last, code: None, id, _room: None });
         }
         stream.out = out.clone();
         Some((number, out, events))
@@ -115,7 +115,7 @@ mod tests {
         kept.keep(number, b"two", false).unwrap();
         let (_, _, mut events) = kept.resume(&format!("{number}-1")).unwrap();
         let (id, out) = kept.keep(number, b"three", true).unwrap();
-        out.try_send(Delivery { bytes: b"three".to_vec(), last: true, code: None, id: Some(id) }).unwrap();
+        out.try_send(Delivery { bytes: b"three".to_vec(), last: true, code: None, id: Some(id), _room: None }).unwrap();
         let got: Vec<_> = std::iter::from_fn(|| events.try_recv().ok()).map(|event| (event.bytes, event.last)).collect();
         assert_eq!(got, [(b"two".to_vec(), false), (b"three".to_vec(), true)]);
         let (_, _, mut again) = kept.resume(&format!("{number}-2")).unwrap();

@@ -4,13 +4,17 @@ use super::resume::Kept;
 use crate::core::{Call, Peer};
 use custody_engine::wire::IdKey;
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use tokio::sync::mpsc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 /// Messages in flight to one slow agent; the process waits then.
 pub const IN_FLIGHT: usize = 64;
+/// Bytes of messages in flight from one process to all its agents; one message may be larger.
+const IN_FLIGHT_BYTES: usize = 4 << 20;
 /// Server-initiated messages kept while the agent has no stream open; the oldest goes first.
 const BACKLOG: usize = 256;
+/// Bytes of them.
+const BACKLOG_BYTES: usize = 1 << 20;
 
 /// What an answer is found by: the agent's own id, or the number that replaced it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -31,6 +35,8 @@ pub struct Delivery {
     pub code: Option<i64>,
     /// By which an agent can say that it was the last it saw.
     pub id: Option<String>,
+    /// Held until an agent takes it.
+    pub _room: Option<OwnedSemaphorePermit>,
 }
 
 /// A request that waits for its answer.
@@ -60,8 +66,16 @@ impl Pending {
 pub type Opened = (mpsc::Receiver<Delivery>, Option<u64>);
 
 /// All streams of one process.
-#[derive(Default)]
-pub struct Routes(Mutex<State>);
+pub struct Routes {
+    state: Mutex<State>,
+    room: Arc<Semaphore>,
+}
+
+impl Default for Routes {
+    fn default() -> Self {
+        Routes { state: Mutex::default(), room: Arc::new(Semaphore::new(IN_FLIGHT_BYTES)) }
+    }
+}
 
 #[derive(Default)]
 struct State {
@@ -70,6 +84,7 @@ struct State {
     listener: Option<mpsc::Sender<Delivery>>,
     kept: Kept,
     backlog: VecDeque<Vec<u8>>,
+    backlog_bytes: usize,
 }
 
 impl State {
@@ -87,7 +102,18 @@ impl State {
 
 impl Routes {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until a message of this length may be on its way to an agent.
+    pub async fn room(&self, length: usize) -> Option<OwnedSemaphorePermit> {
+        let weight = length.clamp(1, IN_FLIGHT_BYTES) as u32;
+        self.room.clone().acquire_many_owned(weight).await.ok()
+    }
+
+    /// Whether a request waits for its answer.
+    pub fn is_awaited(&self) -> bool {
+        !self.state().pending.is_empty()
     }
 
     /// A number never used in this process.
@@ -180,8 +206,9 @@ impl Routes {
         let (out, events) = mpsc::channel(IN_FLIGHT.max(BACKLOG));
         let mut state = self.state();
         while let Some(bytes) = state.backlog.pop_front() {
-            let _ = out.try_send(Delivery { bytes, last: false, code: None, id: None });
+            let _ = out.try_send(Delivery { bytes, last: false, code: None, id: None, _room: None });
         }
+        state.backlog_bytes = 0;
         state.listener = Some(out);
         events
     }
@@ -194,10 +221,12 @@ impl Routes {
     /// Keeps a message of the server's own until somebody listens.
     pub fn keep(&self, bytes: Vec<u8>) {
         let mut state = self.state();
-        if state.backlog.len() == BACKLOG {
-            state.backlog.pop_front();
-        }
+        state.backlog_bytes += bytes.len();
         state.backlog.push_back(bytes);
+        while state.backlog.len() > BACKLOG || state.backlog_bytes > BACKLOG_BYTES {
+            let Some(oldest) = state.backlog.pop_front() else { break };
+            state.backlog_bytes -= oldest.len();
+        }
     }
 
     /// Everything that waits, oldest first; the streams end.
