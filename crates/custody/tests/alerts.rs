@@ -40,6 +40,7 @@ fn alert() -> Alert {
         why: "not permitted".into(),
         respond_s: None,
         silence: None,
+        escalates: false,
         pattern: None,
         baseline: None,
         by: DecidedBy { engine: "0.1.0".into(), rules: digest, policies: digest, baseline: None },

@@ -160,6 +160,9 @@ pub struct Finding {
     /// What it was measured against, if anything was learned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<BaselineUse>,
+    /// Whether a person must look at it even if it stays the only one (T1).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub escalates: bool,
     /// Versions of what decided.
     pub by: DecidedBy,
 }

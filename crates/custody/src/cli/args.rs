@@ -167,7 +167,7 @@ pub(super) struct SimulateArgs {
     #[arg(long, value_name = "D", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=90))]
     pub days: u32,
     /// Days before them that are learned from
-    #[arg(long, value_name = "D", default_value_t = 14, value_parser = clap::value_parser!(u32).range(1..=90))]
+    #[arg(long, value_name = "D", default_value_t = 28, value_parser = clap::value_parser!(u32).range(1..=90))]
     pub learn_days: u32,
     /// Attacks to mix in, as TOML or JSON (docs/simulate.md)
     #[arg(long, value_name = "FILE")]

@@ -8,7 +8,7 @@ use crate::gateway::{headers, reply};
 use crate::telemetry::Said;
 use custody_engine::{
     contain::{Freeze, freeze_step},
-    detect::{EventKind, Facts, FindingDraft, PolicyOutcome, ToolHints},
+    detect::{EventKind, Facts, FindingDraft, PolicyOutcome},
     manifest::Listing,
     policy::{Action, Query},
     wire::{self, Fault, Flaw, Frame, What, splice::Spliced},
@@ -195,6 +195,10 @@ impl Core {
                 reason = Some(denied);
                 why = words;
             }
+            let (hints, listed_since) = match tool_of(call) {
+                Some(tool) => self.pins().tool(&peer.server, &peer.identity.principal, tool),
+                None => Default::default(),
+            };
             let facts = Facts {
                 event: EventKind::of(call.method.as_deref()),
                 direction: Direction::ToServer,
@@ -211,8 +215,8 @@ impl Core {
                 faults: faults.iter().map(ToString::to_string).collect(),
                 leaf: None,
                 arguments,
-                hints: ToolHints::default(),
-                listed_since: None,
+                hints,
+                listed_since,
                 returned: None,
                 drift: None,
             };

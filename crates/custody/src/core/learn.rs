@@ -8,6 +8,7 @@ use crate::trust::{Home, write_private};
 use custody_engine::{
     behavior::{Baseline, LearnOptions, Learner},
     detect::{EventKind, Facts},
+    manifest::Pins,
     wire,
 };
 use custody_model::*;
@@ -108,7 +109,7 @@ impl Core {
     /// When ledger or projection cannot be read; with `apply`, as [`Core::set_baseline`].
     pub async fn learn(&self, by: &OperatorName, request: LearnRequest) -> Result<Learned, CoreError> {
         self.settled().await;
-        let excluded = self.sessions_of_incidents().await?;
+        let excluded = self.projection.sessions_to_exclude().await?;
         let reader = self.ledger.reader();
         let options = LearnOptions { half_life_days: request.half_life_days.unwrap_or(LearnOptions::default().half_life_days) };
         let (since, now) = (request.since, self.now());
@@ -164,12 +165,6 @@ impl Core {
         self.baseline.set(shared.map(|baseline| (baseline, digest)));
         Ok(baseline.map(|baseline| Learned::new(baseline, true)))
     }
-
-    /// Sessions that tell nothing of honest work.
-    async fn sessions_of_incidents(&self) -> Result<HashSet<SessionId>, CoreError> {
-        let cases = self.projection.cases().await?;
-        Ok(cases.into_iter().flat_map(|row| row.case.sessions).collect())
-    }
 }
 
 /// Everything that a ledger teaches.
@@ -199,12 +194,16 @@ fn read_ledger(
 #[derive(Default)]
 pub struct Replay {
     identities: HashMap<SessionId, Identity>,
+    pins: Pins,
     open: HashMap<LeafIndex, (EventKind, Option<String>)>,
 }
 
 impl Replay {
     /// The facts of one entry, in leaf order. What was erased teaches nothing.
     pub fn facts(&mut self, entry: &OpenEntry) -> Vec<Facts> {
+        if let Event::ManifestRuled { server, listing, ruling, definitions } = &entry.entry.event {
+            self.pins.apply(server, listing, *ruling, definitions, detail(entry).as_ref(), entry.entry.at);
+        }
         let Some(session) = entry.entry.session else { return Vec::new() };
         match &entry.entry.event {
             Event::SessionStarted => {
@@ -250,7 +249,11 @@ impl Replay {
                 self.open.clear();
             }
             self.open.insert(entry.leaf, (event, tool.clone()));
-            all.push(Facts { event, tool, arguments, ..facts.clone() });
+            let (hints, listed_since) = match (event, &tool) {
+                (EventKind::ToolInvoked, Some(tool)) => self.pins.tool(&facts.server, &facts.identity.principal, tool),
+                _ => Default::default(),
+            };
+            all.push(Facts { event, tool, arguments, hints, listed_since, ..facts.clone() });
         }
         all
     }

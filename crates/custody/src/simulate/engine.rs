@@ -391,7 +391,7 @@ impl Simulation<'_> {
             PolicyOutcome::Error { policy, .. } => Some(DenyReason::PolicyError(policy.clone())),
             _ => None,
         };
-        let listed_since = self.listings.since(server, tool);
+        let listed_since = self.listings.since(server, &identity.principal, tool);
         Facts {
             event: EventKind::ToolInvoked,
             direction: Direction::ToServer,

@@ -178,9 +178,9 @@ impl Listings {
         self.pins.delivered_changes(server, instant(now - 24 * HOUR))
     }
 
-    /// Since when a tool is pinned as it is.
-    pub fn since(&self, server: &ServerName, tool: &str) -> Option<jiff::Timestamp> {
-        self.pins.pinned_since(server, Listing::Tools, tool)
+    /// Since when a tool is there as it is, by a change record.
+    pub fn since(&self, server: &ServerName, principal: &PrincipalName, tool: &str) -> Option<jiff::Timestamp> {
+        self.pins.tool(server, principal, tool).1
     }
 
     fn rule(&mut self, server: &ServerName, ruling: Ruling, item: &Item, change: Option<String>, now: i64) {

@@ -4,7 +4,7 @@ use super::{
     Facts, PolicyOutcome, Rules,
     facts::{Flat, Seen},
     load::TICKS,
-    meta::Meta,
+    meta::{Alone, Meta},
     raised::{Raised, Repeated},
     silence::{Heard, Silence, Silenced},
 };
@@ -54,6 +54,8 @@ pub struct FindingDraft {
     pub pattern: Option<Pattern>,
     /// What it was measured against.
     pub baseline: Option<BaselineUse>,
+    /// Whether a person must look at it even if it stays the only one.
+    pub escalates: bool,
     /// Whether it contains by itself; otherwise it is only told.
     pub enforce: bool,
     /// 0: a finding, to be recorded. Else the so-manyth repeat of one, which only a P1 that contains by itself shows: the
@@ -87,6 +89,7 @@ impl FindingDraft {
             silence: self.silence,
             pattern: self.pattern,
             baseline: self.baseline,
+            escalates: self.escalates,
             by: DecidedBy { rules: self.rules, ..by },
         }
     }
@@ -303,6 +306,7 @@ fn draft(meta: &Meta, seen: &Seen<'_>, flat: &Flat<'_>, result: &EvaluationResul
             .zip(seen.signals.profile.as_ref())
             .filter(|_| !matches!(meta.requirement.as_str(), "D1" | "D2" | "D9"))
             .map(|(version, (profile, samples))| BaselineUse { version: version.to_owned(), profile: profile.clone(), samples: *samples }),
+        escalates: meta.alone == Alone::Escalate,
         enforce: meta.enforce(),
         repeats: 0,
         rules: Digest([0; 32]),

@@ -29,6 +29,8 @@ pub struct Meta {
     pub silence: String,
     /// The named pattern it looks for (D15); `{fact}`s in its entry point.
     pub pattern: Option<Pattern>,
+    /// What one of its findings is, when nothing else speaks against the session.
+    pub alone: Alone,
     /// The file.
     pub file: String,
     /// The line of its title.
@@ -52,6 +54,18 @@ struct Written {
     silence: Option<String>,
     pattern: Option<PatternName>,
     entry_point: Option<String>,
+    alone: Alone,
+}
+
+/// What a lone P2 finding of a rule is worth (T1).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Alone {
+    /// Logged and watched: legitimate work shows it now and then.
+    #[default]
+    Watch,
+    /// A person looks at it: it says so much that it cannot be put aside.
+    Escalate,
 }
 
 /// What a rule's findings lead to.
@@ -131,6 +145,7 @@ impl Meta {
             why: written.why,
             silence: written.silence.unwrap_or_else(|| SILENCE.to_owned()),
             pattern,
+            alone: written.alone,
             file: head.file.to_owned(),
             line: head.line,
             fingerprint: Digest([0; 32]),

@@ -24,7 +24,7 @@ mod traps;
 pub use cases::{CaseResult, run_cases};
 pub use detector::{Detector, FindingDraft};
 pub use facts::{DriftFacts, DriftKind, EventKind, Facts, PolicyOutcome, Seen, ToolHints};
-pub use meta::{Meta, RuleMode};
+pub use meta::{Alone, Meta, RuleMode};
 pub use raised::Repeated;
 pub use rules::{RuleError, Rules, shipped};
 pub use silence::{Heard, MAX_SILENCED, Silenced};

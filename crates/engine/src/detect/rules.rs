@@ -37,6 +37,8 @@ pub fn shipped() -> &'static [(&'static str, &'static str)] {
         ("mcp-023-credential-exfiltration.yml", include_str!("../../../../rules/mcp-023-credential-exfiltration.yml")),
         ("mcp-024-streak.yml", include_str!("../../../../rules/mcp-024-streak.yml")),
         ("mcp-025-many-values.yml", include_str!("../../../../rules/mcp-025-many-values.yml")),
+        ("mcp-026-disorder.yml", include_str!("../../../../rules/mcp-026-disorder.yml")),
+        ("mcp-027-flood.yml", include_str!("../../../../rules/mcp-027-flood.yml")),
     ]
 }
 

@@ -3,7 +3,7 @@
 //! The state is a fold over `Event::ManifestRuled` entries in leaf order, so the ledger alone gives it back.
 
 use super::{Diff, Item, Listing, diff, signals};
-use crate::detect::DriftKind;
+use crate::detect::{DriftKind, ToolHints};
 use custody_model::*;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -47,6 +47,8 @@ pub struct Known {
     pub since: Timestamp,
     /// The change record that allowed it.
     pub change: Option<String>,
+    /// What a tool's definition says of its effects.
+    pub hints: ToolHints,
 }
 
 /// A definition that waits for a person.
@@ -497,10 +499,12 @@ impl Pins {
         recent.map(|change| (change.at, change.change.clone())).collect()
     }
 
-    /// When this tool was pinned as it is now.
-    pub fn pinned_since(&self, server: &ServerName, listing: Listing, name: &str) -> Option<Timestamp> {
-        let shelf = self.shelves.get(&(server.clone(), listing, None))?;
-        Some(shelf.pins.get(name)?.pinned.as_ref()?.since)
+    /// What is known of a tool that a principal calls: what its definition says of its effects, and since when it is there with a
+    /// change record. What came without one is no known change.
+    pub fn tool(&self, server: &ServerName, principal: &PrincipalName, tool: &str) -> (ToolHints, Option<Timestamp>) {
+        let own = self.pinned(server, Listing::Tools, Some(principal), tool);
+        let Some(known) = own.or_else(|| self.pinned(server, Listing::Tools, None, tool)) else { return Default::default() };
+        (known.hints, known.change.as_ref().map(|_| known.since))
     }
 
     /// The pinned definition of a tool.
@@ -595,7 +599,8 @@ fn settle(pin: &mut Pin, ruling: Ruling, ruled: &RuledDefinition, change: Option
                 Some(pending) if pending.digest == ruled.digest && ruled.text.is_none() => pending.text.clone(),
                 _ => keep(&ruled.text),
             };
-            let old = pin.pinned.replace(Known { digest: ruled.digest, text, since: at, change: change.map(str::to_owned) });
+            let hints = text.as_deref().map(ToolHints::of).unwrap_or_default();
+            let old = pin.pinned.replace(Known { digest: ruled.digest, text, since: at, change: change.map(str::to_owned), hints });
             let waited = pin.pending.take();
             let dropped = [old.and_then(|old| old.text), waited.filter(|w| w.digest != ruled.digest).and_then(|w| w.text)];
             *texts = texts.saturating_sub(dropped.into_iter().flatten().map(|text| text.len()).sum());

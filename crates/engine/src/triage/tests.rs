@@ -38,6 +38,7 @@ fn finding(text: &str) -> Finding {
         why: String::new(),
         respond_s: None,
         silence: None,
+        escalates: false,
         pattern: None,
         baseline: None,
         by: DecidedBy { engine: "0".into(), rules: digest, policies: digest, baseline: None },

@@ -1,6 +1,6 @@
 //! The decision tree of source 003.
 
-use custody_model::{Assurance, Disposition, Family, Finding, Priority, ServerName, Triage};
+use custody_model::{Assurance, Disposition, Finding, Priority, ServerName, Triage};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeSet;
 
@@ -8,9 +8,6 @@ use std::collections::BTreeSet;
 pub const NEW_IDENTITY: SignedDuration = SignedDuration::from_hours(24);
 /// A manifest change within this time before the finding coincides with it.
 pub const RECENT_CHANGE: SignedDuration = SignedDuration::from_hours(24);
-
-/// So many different rules of one family are for a person to look at.
-const SEVERAL: usize = 3;
 
 /// All that a triage decision looks at.
 #[derive(Debug, Clone)]
@@ -105,11 +102,10 @@ fn walk(input: &Input<'_>, path: &mut Vec<String>) -> Disposition {
         return Disposition::Suspicious;
     }
 
-    // Each is another fact, though not an independent one: too much to put aside, too little to act on. Sizes are one fact:
-    // a large batch has them all.
-    let several = rules.len() >= SEVERAL && finding.family != Family::Rate;
-    let detail = format!("{} of them", rules.len());
-    if ask("Three or more different rules of the family?", Some(several), detail) {
+    // Legitimate odd duties show several rules of one family at once, so their number says little (measured: ADR 0010).
+    let strong = signals.iter().find(|signal| signal.escalates && signal.priority == Priority::P2);
+    let detail = strong.map_or("none".to_owned(), |signal| format!("{} says too much to be put aside", signal.rule));
+    if ask("A signal that is for a person even alone?", Some(strong.is_some()), detail) {
         return Disposition::Escalate;
     }
 

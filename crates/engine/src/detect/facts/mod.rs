@@ -118,6 +118,28 @@ pub struct ToolHints {
 }
 
 impl ToolHints {
+    /// Of a tool's definition, as JSON. What cannot be read says nothing.
+    pub fn of(definition: &str) -> ToolHints {
+        /// As a listing has it.
+        #[derive(serde::Deserialize)]
+        struct Definition {
+            annotations: Option<Annotations>,
+        }
+        #[derive(serde::Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Annotations {
+            read_only_hint: Option<bool>,
+            destructive_hint: Option<bool>,
+            open_world_hint: Option<bool>,
+        }
+        let annotations = serde_json::from_str(definition).ok().and_then(|definition: Definition| definition.annotations);
+        annotations.map_or_else(ToolHints::default, |said| ToolHints {
+            read_only: said.read_only_hint,
+            destructive: said.destructive_hint,
+            open_world: said.open_world_hint,
+        })
+    }
+
     /// Whether a call may change something. What says nothing of itself may.
     pub fn writes(self) -> bool {
         self.read_only != Some(true)
