@@ -310,6 +310,13 @@ impl Simulation<'_> {
         if let Some(running) = self.running.get_mut(&number) {
             running.known_as = Some(session);
         }
+        if let Some(attack) = attack.filter(|attack| call.hostile && self.fates[*attack].began.is_none())
+            && self.cases.is_frozen(&self.graph.scopes(session))
+        {
+            // Another case stopped this agent before its attacker came; the attacker comes again.
+            self.at(now + HOUR, Next::Attack(attack));
+            return self.end(number);
+        }
         if let Some(attack) = attack.filter(|_| call.hostile) {
             self.attacked.insert(session, attack);
             if self.fates[attack].began.is_none() {
