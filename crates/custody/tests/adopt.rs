@@ -37,6 +37,7 @@ impl Place {
             role: role.map(str::to_owned),
             task: None,
             program: "custody".into(),
+            dry_run: false,
         };
         adopt(&self.home, &options, Timestamp::UNIX_EPOCH)
     }
@@ -64,7 +65,8 @@ const PLAIN: &str = r#"{
             "headers": {"X-Api-Key": "hunter2"},
             "note": "h\u00e9"
         },
-        "old": { "type": "sse", "url": "https://old.example/sse" }
+        "old": { "type": "sse", "url": "https://old.example/sse" },
+        "odd": { "type": "ws", "url": "https://odd.example/ws" }
     },
     "n": [1,  2]
 }
@@ -76,8 +78,9 @@ fn servers_move_behind_custody_and_come_back_exactly() {
     let config_before = place.config_text();
     let done = place.adopt().unwrap();
     assert_eq!(done.client, "desk");
-    assert_eq!(done.servers, [("files".into(), "files".into()), ("remote".into(), "remote".into())]);
-    assert!(done.left[0].1.contains("HTTP+SSE"), "{:?}", done.left);
+    let names: Vec<_> = done.servers.iter().map(|(_, server)| server.as_str()).collect();
+    assert_eq!(names, ["files", "remote", "old"]);
+    assert!(done.left[0].1.contains("`ws` is unknown"), "{:?}", done.left);
 
     let now = place.json();
     let files = &now["mcpServers"]["files"];
@@ -90,12 +93,19 @@ fn servers_move_behind_custody_and_come_back_exactly() {
     assert_eq!(place.principal(bearer).as_deref(), Some("desk"));
     let text = place.text();
     assert!(!text.contains("s3cret") && !text.contains("hunter2"), "secrets are only where they are needed");
-    for kept in ["\"theme\" : \"dark\"", "\"timeout\": 1.50", r#""note": "h\u00e9""#, "\"n\": [1,  2]", "https://old.example/sse"] {
+    for kept in [
+        "\"theme\" : \"dark\"",
+        "\"timeout\": 1.50",
+        r#""note": "h\u00e9""#,
+        "\"n\": [1,  2]",
+        "https://odd.example/ws",
+        "\"type\": \"sse\"",
+    ] {
         assert!(text.contains(kept), "{kept} in {text}");
     }
 
     let config = Config::read(&place.home.config()).unwrap();
-    assert_eq!(config.servers.keys().collect::<Vec<_>>(), ["files", "remote"]);
+    assert_eq!(config.servers.keys().collect::<Vec<_>>(), ["files", "old", "remote"]);
     assert!(place.config_text().contains("s3cret") && place.config_text().contains("hunter2"));
     assert!(place.config_text().starts_with(&config_before), "what was there stays");
 
@@ -120,7 +130,7 @@ fn twice_is_once_and_a_new_server_joins_with_the_same_key() {
 
     fs::write(&place.file, file.replace(r#""old": {"#, r#""more": { "command": "more" }, "old": {"#)).unwrap();
     let more = place.adopt().unwrap();
-    assert!(more.changed && more.servers.len() == 3);
+    assert!(more.changed && more.servers.len() == 4);
     assert_eq!(fs::read(place.home.clients()).unwrap(), clients, "one client, one key");
     let done = release(&place.home, &place.file).unwrap();
     assert_eq!(place.text(), PLAIN.replace(r#""old": {"#, r#""more": { "command": "more" }, "old": {"#), "{done:?}");
@@ -140,7 +150,7 @@ fn what_the_user_changed_in_between_stays() {
 
     let done = release(&place.home, &place.file).unwrap();
     assert!(!done.exact);
-    assert_eq!(done.restored, ["files"]);
+    assert_eq!(done.restored, ["files", "old"]);
     assert_eq!(done.kept, ["remote"]);
     let now = place.json();
     assert_eq!(now["mcpServers"]["files"]["command"], "npx");

@@ -101,8 +101,25 @@ pub enum Event {
     },
     /// A session ended.
     SessionEnded {
-        /// `idle`, `client`, `terminated`, `shutdown`.
+        /// `idle`, `client`, `evicted`, `terminated`, `shutdown`, `joined`, `split`.
         why: String,
+    },
+    /// A person said that another session is this one (R9): it is shown with it. Detail: [`Correction`].
+    ///
+    /// Joining what a split made takes the split back.
+    SessionJoined {
+        /// The other one.
+        other: SessionId,
+    },
+    /// A person said that a session is two (R9): what was recorded from an entry on until here is shown as another. Detail:
+    /// [`Correction`].
+    ///
+    /// A split at the entry that joined them takes the join back.
+    SessionSplit {
+        /// The other one.
+        into: SessionId,
+        /// The first entry of it, or the join.
+        from: LeafIndex,
     },
     /// One MCP message. Detail: [`MessageDetail`]; body: the bytes.
     Message(Message),
@@ -261,6 +278,15 @@ pub struct ListingDetail {
     pub definitions: Vec<(String, Digest)>,
     /// Addresses added or changed since the listing before.
     pub changed: Vec<String>,
+}
+
+/// Who corrected sessions, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Correction {
+    /// The operator.
+    pub by: OperatorName,
+    /// Why.
+    pub reason: String,
 }
 
 /// Sealed companion of [`Event::SessionStarted`].

@@ -1,6 +1,6 @@
 //! Sessions (for analysis) and scopes (for containment).
 
-use crate::{ConnectionId, PrincipalName, RoleName, ServerName, SessionId, TaskName, ToolName};
+use crate::{ConnectionId, Digest, PrincipalName, RoleName, ServerName, SessionId, TaskName, ToolName};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -50,6 +50,10 @@ pub enum Link {
     Process(ProcessRef),
     /// One connection or pair of pipes.
     Connection(ConnectionId),
+    /// SHA-256 of a `requestState` that one server handed out (multi-round-trip requests, 2026-07-28).
+    RequestState(ServerName, Digest),
+    /// A task that one server made: its id (tasks of 2025-11-25, and the tasks extension).
+    Task(ServerName, String),
     /// A hint from the host: header `Custody-Session`.
     Hint(String),
     /// Trace id of a W3C `traceparent`.
@@ -68,6 +72,10 @@ pub enum LinkKind {
     Process,
     /// See [`Link::Connection`].
     Connection,
+    /// See [`Link::RequestState`].
+    RequestState,
+    /// See [`Link::Task`].
+    Task,
     /// See [`Link::Hint`].
     Hint,
     /// See [`Link::Trace`].
@@ -95,6 +103,8 @@ impl Link {
             Link::McpSession(..) => (LinkKind::McpSession, Strength::Strong),
             Link::Process(_) => (LinkKind::Process, Strength::Strong),
             Link::Connection(_) => (LinkKind::Connection, Strength::Strong),
+            Link::RequestState(..) => (LinkKind::RequestState, Strength::Strong),
+            Link::Task(..) => (LinkKind::Task, Strength::Strong),
             Link::Hint(_) => (LinkKind::Hint, Strength::Medium),
             Link::Trace(_) => (LinkKind::Trace, Strength::Medium),
             Link::Principal(_) => (LinkKind::Principal, Strength::Weak),

@@ -1,4 +1,6 @@
 //! A client's JSON file as text with known places: edits touch the values they mean and no other byte.
+//!
+//! Comments and commas before a closing bracket are read over (JSONC, as editors write it) and stay where they are.
 
 use serde::{
     Deserialize, Deserializer,
@@ -8,19 +10,19 @@ use serde_json::value::RawValue;
 use std::{fmt, ops::Range};
 
 /// Keys under which clients list their servers, most common first.
-const SERVER_KEYS: [&str; 2] = ["mcpServers", "servers"];
+const SERVER_KEYS: [&str; 3] = ["mcpServers", "servers", "mcp.servers"];
 
 /// Why a client's file cannot be edited. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum DocumentError {
     /// Not JSON.
-    #[error("it is not plain JSON: {0}")]
+    #[error("it is not JSON: {0}")]
     Json(#[source] serde_json::Error),
     /// Not UTF-8.
     #[error("it is not UTF-8 text")]
     Encoding,
     /// No servers in it.
-    #[error("it has no object `mcpServers` (or `servers`)")]
+    #[error("it has no object `mcpServers`, `servers` or `mcp.servers`")]
     NoServers,
 }
 
@@ -28,7 +30,16 @@ pub enum DocumentError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Field {
     pub name: String,
+    /// Of servers that a file lists for one project: the project. Else empty.
+    pub place: String,
     pub span: Range<usize>,
+}
+
+impl Field {
+    /// For people.
+    pub fn shown(&self) -> String {
+        if self.place.is_empty() { self.name.clone() } else { format!("{} (in {})", self.name, self.place) }
+    }
 }
 
 /// Finds the servers of a client's file.
@@ -36,24 +47,94 @@ pub(super) fn servers(text: &str) -> Result<Vec<Field>, DocumentError> {
     // Some editors on other systems write a byte order mark; it stays where it is.
     let start = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
     let top = fields(text, start..text.len()).map_err(DocumentError::Json)?;
+    let inside = |within: &[Field], key: &str| -> Result<Option<Vec<Field>>, DocumentError> {
+        let object = within.iter().find(|field| field.name == key && text[field.span.clone()].starts_with('{'));
+        object.map(|field| fields(text, field.span.clone()).map_err(DocumentError::Json)).transpose()
+    };
+    let mut lists = Vec::new();
     for key in SERVER_KEYS {
-        if let Some(field) = top.iter().find(|field| field.name == key && text[field.span.clone()].starts_with('{')) {
-            return fields(text, field.span.clone()).map_err(DocumentError::Json);
+        if lists.is_empty() {
+            lists.extend(inside(&top, key)?);
         }
     }
-    Err(DocumentError::NoServers)
+    // VS Code's settings.
+    if let Some(mcp) = inside(&top, "mcp")? {
+        lists.extend(inside(&mcp, "servers")?);
+    }
+    // Claude Code's own file: servers of one project.
+    for project in inside(&top, "projects")?.unwrap_or_default() {
+        if text[project.span.clone()].starts_with('{') {
+            let its = fields(text, project.span.clone()).map_err(DocumentError::Json)?;
+            let list = inside(&its, "mcpServers")?;
+            lists.extend(list.map(|list| list.into_iter().map(|field| Field { place: project.name.clone(), ..field }).collect()));
+        }
+    }
+    if lists.is_empty() { Err(DocumentError::NoServers) } else { Ok(lists.into_iter().flatten().collect()) }
 }
 
 /// Finds the fields of the object at `span`; an object with a doubled key is refused.
 pub(super) fn fields(text: &str, span: Range<usize>) -> Result<Vec<Field>, serde_json::Error> {
-    let object: Object<'_> = serde_json::from_str(&text[span])?;
-    // The raw values are slices of `text`, so their addresses say where they stand.
-    let place = |raw: &str| raw.as_ptr() as usize - text.as_ptr() as usize;
+    let plain = plain_json(&text[span.clone()]);
+    let object: Object<'_> = serde_json::from_str(&plain)?;
+    // The raw values are slices of `plain`, which is as long as the text: their addresses say where they stand.
+    let place = |raw: &str| raw.as_ptr() as usize - plain.as_ptr() as usize + span.start;
     let field = |(name, raw): (String, &RawValue)| {
         let start = place(raw.get());
-        Field { name, span: start..start + raw.get().len() }
+        Field { name, place: String::new(), span: start..start + raw.get().len() }
     };
     Ok(object.0.into_iter().map(field).collect())
+}
+
+/// Reads a value.
+pub(super) fn value(text: &str) -> Result<serde_json::Value, serde_json::Error> {
+    serde_json::from_str(&plain_json(text))
+}
+
+/// JSON of the same length: comments and commas before a closing bracket become blanks, all else stays where it is.
+fn plain_json(text: &str) -> String {
+    let mut bytes = text.as_bytes().to_vec();
+    // A comma that may turn out to be the last, and what came before it.
+    let (mut comma, mut before) = (None, b'[');
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        match (byte, bytes.get(at + 1)) {
+            (b'"', _) => {
+                at += 1;
+                while bytes.get(at).is_some_and(|byte| *byte != b'"') {
+                    at += 1 + usize::from(bytes[at] == b'\\');
+                }
+            }
+            (b'/', Some(b'/')) => {
+                let rest = &bytes[at..];
+                let end = at + rest.iter().position(|byte| matches!(byte, b'\r' | b'\n')).unwrap_or(rest.len());
+                bytes[at..end].fill(b' ');
+                at = end;
+                continue;
+            }
+            (b'/', Some(b'*')) => {
+                let Some(end) = bytes[at + 2..].windows(2).position(|pair| pair == b"*/") else { break };
+                let end = at + 2 + end + 2;
+                bytes[at..end].iter_mut().filter(|byte| !matches!(byte, b'\r' | b'\n')).for_each(|byte| *byte = b' ');
+                at = end;
+                continue;
+            }
+            (b' ' | b'\t' | b'\r' | b'\n', _) => {
+                at += 1;
+                continue;
+            }
+            (b',', _) if !matches!(before, b'[' | b'{' | b',' | b':') => comma = Some(at),
+            (b'}' | b']', _) => {
+                if let Some(comma) = comma.filter(|_| before == b',') {
+                    bytes[comma] = b' ';
+                }
+            }
+            _ => {}
+        }
+        before = byte;
+        at += 1;
+    }
+    // Only whole comments and single ASCII characters were replaced.
+    String::from_utf8(bytes).unwrap_or_default()
 }
 
 /// Sets fields of the object at `span`: those that exist keep their place, new ones come last. Returns the object's text.
@@ -67,8 +148,9 @@ pub(super) fn set_fields(text: &str, span: Range<usize>, values: &[(&str, String
             Some(field) => edits.push((field.span.clone(), value.clone())),
             None => {
                 let colon = if compact(object) { ":" } else { ": " };
-                let separator = if present.is_empty() && added.is_empty() { "" } else { "," };
-                added.push_str(&format!("{separator}{}\"{name}\"{colon}{value}", gap(object)));
+                let first = present.is_empty() && added.is_empty();
+                let gap = if first || !gap(object).is_empty() || compact(object) { gap(object) } else { " " };
+                added.push_str(&format!("{}{gap}\"{name}\"{colon}{value}", if first { "" } else { "," }));
             }
         }
     }
@@ -90,7 +172,7 @@ pub(super) fn remove_fields(object: &str, names: &[&str]) -> Result<String, serd
             // The comma before it goes along.
             (Some(before), _) => present[before].span.end..here,
             // The first one: up to the key of the next.
-            (None, Some(next)) => 1 + gap(&text).len()..key_start(&text, here, next.span.start),
+            (None, Some(next)) => first_key(&text)..key_start(&text, here, next.span.start),
             (None, None) => 1..text.len() - 1,
         };
         text.replace_range(range, "");
@@ -145,15 +227,22 @@ fn compact(object: &str) -> bool {
     true
 }
 
-/// The whitespace between `{` and the first key: what stands before each field.
+/// The whitespace before the first key: what stands before each field.
 fn gap(object: &str) -> &str {
-    let rest = &object[1..];
-    &rest[..rest.len() - rest.trim_start().len()]
+    let first = first_key(object);
+    let blank = object[1..first].trim_end().len();
+    &object[1 + blank..first]
+}
+
+/// Where the first key begins, or the bracket that closes an empty object.
+fn first_key(object: &str) -> usize {
+    let plain = plain_json(object);
+    plain.len() - plain[1..].trim_start().len()
 }
 
 /// Where the key of the next value begins: the first quote after the comma.
 fn key_start(object: &str, from: usize, until: usize) -> usize {
-    object[from..until].find('"').map_or(until, |offset| from + offset)
+    plain_json(object)[from..until].find('"').map_or(until, |offset| from + offset)
 }
 
 /// An object whose values are left as text.
@@ -211,11 +300,43 @@ mod tests {
     }
 
     #[test]
+    fn comments_and_last_commas_are_read_over_and_stay() {
+        let text =
+            "// \u{20ac}\n{ /* \"servers\": {} */ \"mcpServers\": { // first\n  \"a\": { \"url\": \"http://x//y\", /* last */ },\n}, }";
+        let found = servers(text).unwrap();
+        assert_eq!(found.len(), 1);
+        let entry = &text[found[0].span.clone()];
+        assert_eq!(value(entry).unwrap()["url"], "http://x//y");
+        let edited = set_fields(entry, 0..entry.len(), &[("url", "\"z\"".into()), ("headers", "{}".into())]).unwrap();
+        assert_eq!(edited, "{ \"url\": \"z\", \"headers\": {}, /* last */ }");
+        assert_eq!(value(&edited).unwrap(), serde_json::json!({"url": "z", "headers": {}}));
+        let commented = "{ // why\n  \"a\": 1 }";
+        assert_eq!(set(commented, &[("b", "2")]), "{ // why\n  \"a\": 1,\n  \"b\": 2 }");
+        assert_eq!(remove_fields("{ /* \"x\" */ \"a\": 1, /* \"y\" */ \"b\": 2 }", &["a"]).unwrap(), "{ /* \"x\" */ \"b\": 2 }");
+    }
+
+    #[test]
+    fn servers_are_found_wherever_clients_list_them() {
+        let names = |text: &str| servers(text).unwrap().iter().map(Field::shown).collect::<Vec<_>>();
+        assert_eq!(names(r#"{"mcp":{"inputs":[],"servers":{"a":{}}},"editor.fontSize":12}"#), ["a"]);
+        assert_eq!(names(r#"{"mcp.servers":{"a":{}}}"#), ["a"]);
+        assert_eq!(
+            names(r#"{"mcpServers":{"a":{}},"projects":{"/x":{"mcpServers":{"a":{},"b":{}}},"/y":{"history":[]},"/z":7}}"#),
+            ["a", "a (in /x)", "b (in /x)"]
+        );
+        assert_eq!(names(r#"{"projects":{"/x":{"mcpServers":{"b":{}}}}}"#), ["b (in /x)"]);
+        assert!(matches!(servers(r#"{"projects":{"/x":{}}}"#), Err(DocumentError::NoServers)));
+    }
+
+    #[test]
     fn files_that_two_readers_could_understand_differently_are_refused() {
         assert!(matches!(servers(r#"{"mcpServers":{"a":{},"a":{}}}"#), Err(DocumentError::Json(_))));
         assert!(matches!(servers(r#"{"mcpServers":{}, "mcpServers":{}}"#), Err(DocumentError::Json(_))));
         assert!(matches!(servers("{} {}"), Err(DocumentError::Json(_))));
-        assert!(matches!(servers("// hello\n{}"), Err(DocumentError::Json(_))));
+        for broken in ["{,}", "{\"a\":1,,}", "{\"a\":[,]}", "{\"a\":,}", "/* {}", "{} /", "{\"a\": 1 /* }"] {
+            assert!(matches!(servers(broken), Err(DocumentError::Json(_))), "{broken}");
+        }
+        assert!(matches!(servers("// hello\n{}"), Err(DocumentError::NoServers)));
         assert!(matches!(servers(r#"{"mcpServers":[]}"#), Err(DocumentError::NoServers)));
         assert_eq!(servers("\u{feff}{\"servers\":{\"a\":{}}}").unwrap()[0].name, "a");
     }

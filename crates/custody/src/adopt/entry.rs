@@ -22,7 +22,7 @@ pub enum Definition {
         /// Its directory.
         cwd: Option<PathBuf>,
     },
-    /// A Streamable HTTP endpoint.
+    /// An endpoint over HTTP: Streamable HTTP, or HTTP+SSE (2024-11-05).
     Http {
         /// Its address.
         url: String,
@@ -46,7 +46,7 @@ pub(super) struct Gate<'a> {
 
 /// Reads an entry. The error says why this server stays as it is.
 pub(super) fn read(entry: &str, directory: &Path) -> Result<Definition, String> {
-    let value: Value = serde_json::from_str(entry).map_err(|error| format!("it cannot be read: {error}"))?;
+    let value = document::value(entry).map_err(|error| format!("it cannot be read: {error}"))?;
     let object = value.as_object().ok_or("it is not an object")?;
     let kind = match object.get("type").or_else(|| object.get("transport")) {
         None | Some(Value::Null) => None,
@@ -56,8 +56,7 @@ pub(super) fn read(entry: &str, directory: &Path) -> Result<Definition, String> 
     match (object.get("command"), object.get("url")) {
         (Some(command), None) if matches!(kind.as_deref(), None | Some("stdio" | "local")) => stdio(command, object, directory),
         (None, Some(url)) => match kind.as_deref() {
-            None | Some("http" | "streamable-http" | "streamablehttp" | "streamable_http" | "remote") => http(url, object),
-            Some("sse") => Err("it uses the retired HTTP+SSE transport (2024-11-05); use its Streamable HTTP address".into()),
+            None | Some("http" | "streamable-http" | "streamablehttp" | "streamable_http" | "sse" | "remote") => http(url, object),
             Some(other) => Err(format!("its type `{other}` is unknown")),
         },
         (Some(_), Some(_)) => Err("it has both `command` and `url`".into()),
@@ -90,13 +89,20 @@ fn stdio(command: &Value, object: &Map<String, Value>, directory: &Path) -> Resu
 
 fn http(url: &Value, object: &Map<String, Value>) -> Result<Definition, String> {
     let url = url.as_str().ok_or("its `url` is not a text")?.to_owned();
+    let filled = || "the client fills in variables of its address or headers, and Custody cannot: write the values out".to_owned();
+    if filled_by_client(&url) {
+        return Err(filled());
+    }
     let parsed: http::Uri = url.parse().map_err(|_| "its `url` is not an address")?;
     if !matches!(parsed.scheme_str(), Some("http" | "https")) || parsed.host().is_none() {
         return Err("its `url` is neither http nor https".into());
     }
+    if object.contains_key("headersHelper") {
+        return Err("the client asks a program for its headers, and Custody cannot: write the headers out".into());
+    }
     let headers = texts(object.get("headers"), "headers")?;
-    if headers.iter().any(|(_, value)| filled_by_client(value)) || filled_by_client(&url) {
-        return Err("the client fills in variables of its address or headers, and Custody cannot: write the values out".into());
+    if headers.iter().any(|(_, value)| filled_by_client(value)) {
+        return Err(filled());
     }
     Ok(Definition::Http { url, headers })
 }
@@ -129,7 +135,7 @@ pub(super) fn adopted_fields(entry: &str, definition: &Definition, server: &str,
             let mut env = Map::new();
             env.insert(KEY_VARIABLE.into(), gate.key.expose().into());
             // What only the client can fill in reaches the server through the shim's environment.
-            let own: Value = serde_json::from_str(entry).unwrap_or_default();
+            let own = document::value(entry).unwrap_or_default();
             for (name, value) in own.get("env").and_then(Value::as_object).into_iter().flatten() {
                 if gate.apart || value.as_str().is_some_and(filled_by_client) {
                     env.insert(name.clone(), value.clone());
@@ -156,7 +162,7 @@ pub(super) fn adopted(entry: &str, definition: &Definition, server: &str, gate: 
 
 /// The client key in an adopted entry; `None` when the entry is not one of ours.
 pub(super) fn key_in(entry: &str) -> Option<Secret> {
-    let value: Value = serde_json::from_str(entry).ok()?;
+    let value = document::value(entry).ok()?;
     let text = match value.get("env").and_then(|env| env.get(KEY_VARIABLE)) {
         Some(key) => key.as_str()?,
         None => value.get("headers")?.get("Authorization")?.as_str()?.strip_prefix("Bearer ")?,
@@ -171,9 +177,9 @@ pub(super) fn restored(current: &str, original: &str, adopted: &str) -> Option<S
     if current == adopted {
         return Some(original.to_owned());
     }
-    let now: Value = serde_json::from_str(current).ok()?;
-    let ours: Value = serde_json::from_str(adopted).ok()?;
-    let was: Value = serde_json::from_str(original).ok()?;
+    let now = document::value(current).ok()?;
+    let ours = document::value(adopted).ok()?;
+    let was = document::value(original).ok()?;
     if now == ours {
         return Some(original.to_owned());
     }

@@ -4,7 +4,9 @@
 //! own; `release` gives the file its bytes back. Edits touch the fields they mean: order, formatting and unknown fields
 //! stay. The order of writes survives a crash at any point: the record first, the client's file last.
 
+pub mod clients;
 mod config;
+mod difference;
 mod document;
 mod entry;
 mod record;
@@ -13,7 +15,11 @@ pub use document::DocumentError;
 pub use entry::Definition;
 
 use crate::config::{Config, ConfigError, Grade};
-use crate::trust::{Clients, Home, Secret, clients::ClientError, replace_keeping_mode, write_private};
+use crate::trust::{
+    Clients, Home, Secret,
+    clients::{ClientError, ClientRecord},
+    replace_keeping_mode, write_private,
+};
 use custody_model::PrincipalName;
 use entry::Gate;
 use jiff::Timestamp;
@@ -105,6 +111,8 @@ pub struct AdoptOptions {
     pub task: Option<String>,
     /// The program that the client shall start.
     pub program: String,
+    /// Say what would be done, and do nothing.
+    pub dry_run: bool,
 }
 
 /// What `adopt` did.
@@ -122,6 +130,9 @@ pub struct Adoption {
     pub changed: bool,
     /// Whether other accounts can read the file, which now holds a client key.
     pub readable_by_others: bool,
+    /// How the file differs afterwards; values of variables and headers are masked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub difference: Option<String>,
 }
 
 /// What `release` did.
@@ -141,6 +152,9 @@ pub struct Release {
     pub kept: Vec<String>,
     /// Keys that no longer open the agents' listener.
     pub keys_removed: usize,
+    /// How the file differs afterwards; values of variables and headers are masked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub difference: Option<String>,
 }
 
 /// Puts Custody between the client of a file and its servers. Twice is the same as once.
@@ -176,18 +190,19 @@ pub fn adopt(home: &Home, options: &AdoptOptions, now: Timestamp) -> Result<Adop
     let directory = path.parent().unwrap_or(Path::new("/"));
     for field in document_servers(&base, &path, None)? {
         let original = &base[field.span.clone()];
+        let directory = if field.place.is_empty() { directory } else { Path::new(&field.place) };
         if entry::key_in(original).is_some() {
-            left.push((field.name, "it already goes through Custody, by another home or by hand".into()));
+            left.push((field.shown(), "it already goes through Custody, by another home or by hand".into()));
             continue;
         }
         let definition = match entry::read(original, directory) {
             Ok(definition) => definition,
             Err(why) => {
-                left.push((field.name, why));
+                left.push((field.shown(), why));
                 continue;
             }
         };
-        let before = known.as_ref().and_then(|known| known.entries.iter().find(|entry| entry.name == field.name));
+        let before = known.as_ref().and_then(|known| known.entries.iter().find(|entry| entry.is(&field)));
         let wanted = before.map_or(field.name.as_str(), |entry| entry.server.as_str());
         let (server, added) = config::add_server(&mut config, wanted, &definition);
         if let Err(error) = check_config(home, &config) {
@@ -195,14 +210,21 @@ pub fn adopt(home: &Home, options: &AdoptOptions, now: Timestamp) -> Result<Adop
                 config::remove_server(&mut config, &server, &definition);
             }
             check_config(home, &config)?;
-            left.push((field.name, error.faults().first().map_or_else(|| error.to_string(), |fault| fault.what.clone())));
+            left.push((field.shown(), error.faults().first().map_or_else(|| error.to_string(), |fault| fault.what.clone())));
             continue;
         }
         let adopted = entry::adopted(original, &definition, &server, &gate)
             .map_err(|source| document_error(&path, DocumentError::Json(source), None))?;
         edits.push((field.span.clone(), adopted.clone()));
         let server_added = added || before.is_some_and(|entry| entry.server == server && entry.server_added);
-        record.entries.push(AdoptedEntry { name: field.name, server, original: original.into(), adopted, server_added });
+        record.entries.push(AdoptedEntry {
+            name: field.name,
+            place: field.place,
+            server,
+            original: original.into(),
+            adopted,
+            server_added,
+        });
     }
     if record.entries.is_empty() {
         let why = left.iter().map(|(name, why)| format!("{name}: {why}")).collect::<Vec<_>>().join("; ");
@@ -215,6 +237,22 @@ pub fn adopt(home: &Home, options: &AdoptOptions, now: Timestamp) -> Result<Adop
     record.adopted = document::splice(&base, edits);
     record.original = base;
     let unchanged = record.adopted == current && !key_is_new;
+    let done = |changed: bool, difference: Option<String>, record: Record| {
+        let mode = std::fs::metadata(&path).map(|metadata| std::os::unix::fs::MetadataExt::mode(&metadata));
+        Adoption {
+            path: path.clone(),
+            client: client.clone(),
+            servers: record.entries.iter().map(|entry| (entry.shown(), entry.server.clone())).collect(),
+            left,
+            changed,
+            readable_by_others: mode.is_ok_and(|mode| mode & 0o077 != 0),
+            difference,
+        }
+    };
+    if options.dry_run {
+        let difference = difference::between(&current, &record.adopted, &path);
+        return Ok(done(!unchanged, Some(difference), record));
+    }
     let config_changed = write_config(home, &config)?;
     if !unchanged {
         records.write(&record).map_err(io_error("write the record of", &path))?;
@@ -224,15 +262,7 @@ pub fn adopt(home: &Home, options: &AdoptOptions, now: Timestamp) -> Result<Adop
         }
         replace_keeping_mode(&path, record.adopted.as_bytes()).map_err(io_error("write", &path))?;
     }
-    let mode = std::fs::metadata(&path).map(|metadata| std::os::unix::fs::MetadataExt::mode(&metadata));
-    Ok(Adoption {
-        path,
-        client,
-        servers: record.entries.into_iter().map(|entry| (entry.name, entry.server)).collect(),
-        left,
-        changed: !unchanged || config_changed,
-        readable_by_others: mode.is_ok_and(|mode| mode & 0o077 != 0),
-    })
+    Ok(done(!unchanged || config_changed, None, record))
 }
 
 /// Takes Custody out of a file again. An untouched file gets exactly its earlier bytes; in a file that was edited
@@ -241,6 +271,18 @@ pub fn adopt(home: &Home, options: &AdoptOptions, now: Timestamp) -> Result<Adop
 /// # Errors
 /// See [`AdoptError`].
 pub fn release(home: &Home, path: &Path) -> Result<Release, AdoptError> {
+    release_or_show(home, path, false)
+}
+
+/// What [`release`] would do; does nothing.
+///
+/// # Errors
+/// See [`AdoptError`].
+pub fn show_release(home: &Home, path: &Path) -> Result<Release, AdoptError> {
+    release_or_show(home, path, true)
+}
+
+fn release_or_show(home: &Home, path: &Path, dry_run: bool) -> Result<Release, AdoptError> {
     let records = Records::lock(home.root()).map_err(io_error("use", home.root()))?;
     let path = resolve_missing(path);
     let Some(record) = records.read(&path).map_err(io_error("read the record of", &path))? else {
@@ -250,16 +292,25 @@ pub fn release(home: &Home, path: &Path) -> Result<Release, AdoptError> {
         return Err(AdoptError::NotAdopted { path: path.display().to_string(), known });
     };
     let present = path.exists();
-    let mut merged =
-        Merged { text: String::new(), restored: Vec::new(), kept: record.entries.iter().map(|entry| entry.name.clone()).collect() };
+    let mut merged = Merged { text: String::new(), restored: Vec::new(), kept: record.entries.iter().map(AdoptedEntry::shown).collect() };
     let mut exact = false;
+    let mut difference = None;
     if present {
         let current = read_text(&path, Some(home))?;
         merged = without_custody(&current, &record, &path)?;
         exact = merged.text == record.original;
-        replace_keeping_mode(&path, merged.text.as_bytes()).map_err(io_error("write", &path))?;
+        difference = dry_run.then(|| difference::between(&current, &merged.text, &path));
+        if !dry_run {
+            replace_keeping_mode(&path, merged.text.as_bytes()).map_err(io_error("write", &path))?;
+        }
     }
-    let keys_removed = Clients::revoke(&home.clients(), |one| one.file.as_deref() == Some(&path))?;
+    let is_its_key = |one: &ClientRecord| one.file.as_deref() == Some(&path);
+    if dry_run {
+        let keys_removed = Clients::open(&home.clients())?.records().iter().filter(|one| is_its_key(one)).count();
+        let Merged { restored, kept, .. } = merged;
+        return Ok(Release { path, client: record.client, exact, present, restored, kept, keys_removed, difference });
+    }
+    let keys_removed = Clients::revoke(&home.clients(), is_its_key)?;
     let others: Vec<Record> =
         records.all().map_err(io_error("read the records in", home.root()))?.into_iter().filter(|other| other.path != path).collect();
     let mut config = read_config(home)?;
@@ -271,6 +322,7 @@ pub fn release(home: &Home, path: &Path) -> Result<Release, AdoptError> {
         if others.iter().flat_map(|other| &other.entries).any(|other| other.server == entry.server) {
             continue;
         }
+        let directory = if entry.place.is_empty() { directory } else { Path::new(&entry.place) };
         if let Ok(definition) = entry::read(&entry.original, directory) {
             config::remove_server(&mut config, &entry.server, &definition);
         }
@@ -279,7 +331,7 @@ pub fn release(home: &Home, path: &Path) -> Result<Release, AdoptError> {
     if present {
         records.remove(&path).map_err(io_error("remove the record of", &path))?;
     }
-    Ok(Release { path, client: record.client, exact, present, restored: merged.restored, kept: merged.kept, keys_removed })
+    Ok(Release { path, client: record.client, exact, present, restored: merged.restored, kept: merged.kept, keys_removed, difference })
 }
 
 /// The files adopted into a home.
@@ -332,7 +384,7 @@ struct Merged {
 
 /// The file as it would be had it never been adopted.
 fn without_custody(current: &str, record: &Record, path: &Path) -> Result<Merged, AdoptError> {
-    let names = || record.entries.iter().map(|entry| entry.name.clone()).collect();
+    let names = || record.entries.iter().map(AdoptedEntry::shown).collect();
     if current == record.adopted {
         return Ok(Merged { text: record.original.clone(), restored: names(), kept: Vec::new() });
     }
@@ -342,15 +394,15 @@ fn without_custody(current: &str, record: &Record, path: &Path) -> Result<Merged
     let fields = document_servers(current, path, Some("the record in the home, directory `adopted`"))?;
     let (mut edits, mut restored, mut kept) = (Vec::new(), Vec::new(), Vec::new());
     for entry in &record.entries {
-        let field = fields.iter().find(|field| field.name == entry.name);
+        let field = fields.iter().find(|field| entry.is(field));
         let back = field
             .and_then(|field| Some((field.span.clone(), entry::restored(&current[field.span.clone()], &entry.original, &entry.adopted)?)));
         match back {
             Some(edit) => {
                 edits.push(edit);
-                restored.push(entry.name.clone());
+                restored.push(entry.shown());
             }
-            None => kept.push(entry.name.clone()),
+            None => kept.push(entry.shown()),
         }
     }
     Ok(Merged { text: document::splice(current, edits), restored, kept })
@@ -373,6 +425,9 @@ pub fn client_name(path: &Path) -> String {
 fn raw_client_name(path: &Path) -> String {
     let plain = |text: &std::ffi::OsStr| text.to_string_lossy().trim_start_matches('.').to_owned();
     let stem = path.file_stem().map(plain).unwrap_or_default();
+    if let Some(known) = clients::name_of(path) {
+        return known.to_owned();
+    }
     if !matches!(stem.as_str(), "mcp" | "settings" | "config" | "") {
         return stem;
     }

@@ -1,5 +1,6 @@
 //! What was adopted, kept in the home: the file as it was, and each entry before and after.
 
+use super::document::Field;
 use crate::trust::write_private;
 use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
@@ -37,12 +38,27 @@ pub(super) struct Record {
 pub(super) struct AdoptedEntry {
     /// Its name in the client's file.
     pub name: String,
+    /// The project it is listed for there; empty: for all.
+    #[serde(default)]
+    pub place: String,
     /// Its name in `custody.toml`.
     pub server: String,
     pub original: String,
     pub adopted: String,
     /// Whether `[servers.NAME]` was added for it.
     pub server_added: bool,
+}
+
+impl AdoptedEntry {
+    /// Whether this is the entry at a place of the file.
+    pub fn is(&self, field: &Field) -> bool {
+        self.name == field.name && self.place == field.place
+    }
+
+    /// For people.
+    pub fn shown(&self) -> String {
+        if self.place.is_empty() { self.name.clone() } else { format!("{} (in {})", self.name, self.place) }
+    }
 }
 
 /// The records of a home, held exclusively.

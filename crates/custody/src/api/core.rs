@@ -6,7 +6,7 @@ use super::{
 use crate::core::{Core, CoreError, ManifestOrder, Reloaded, RulesView, SuppressRequest};
 use custody_engine::detect::{Heard, Silenced};
 use custody_engine::manifest::{Shown, View};
-use custody_model::{ActionId, CaseId, Event, FindingId, OperatorName, Receipt, SessionId, Suppression, Verdict};
+use custody_model::{ActionId, CaseId, Event, FindingId, LeafIndex, OperatorName, Receipt, SessionId, Suppression, Verdict};
 use custody_store::ledger::Draft;
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
@@ -26,6 +26,26 @@ impl Service for Core {
     async fn session(self: Arc<Self>, id: SessionId) -> Result<SessionView, ApiError> {
         self.settled().await;
         queries::session(self.projection(), id).await
+    }
+
+    async fn join_sessions(
+        self: Arc<Self>,
+        by: OperatorName,
+        session: SessionId,
+        other: SessionId,
+        reason: String,
+    ) -> Result<SessionId, ApiError> {
+        whole(async move { Core::join_sessions(&self, &by, session, other, &reason).await }).await
+    }
+
+    async fn split_session(
+        self: Arc<Self>,
+        by: OperatorName,
+        session: SessionId,
+        at: LeafIndex,
+        reason: String,
+    ) -> Result<SessionId, ApiError> {
+        whole(async move { Core::split_session(&self, &by, session, at, &reason).await }).await
     }
 
     async fn incidents(self: Arc<Self>) -> Result<Vec<CaseRow>, ApiError> {
@@ -212,6 +232,7 @@ impl From<CoreError> for ApiError {
             CoreError::Ledger(error) => error.into(),
             CoreError::NotUndoable { .. }
             | CoreError::NotSilenced { .. }
+            | CoreError::Uncorrectable { .. }
             | CoreError::Loading { .. }
             | CoreError::Manifest { .. }
             | CoreError::NotPreserved { .. } => ApiError::Refused { message: error.to_string(), help },

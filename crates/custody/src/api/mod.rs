@@ -19,6 +19,7 @@ mod rows;
 mod rules;
 mod serve;
 mod service;
+mod sessions;
 mod view;
 
 pub use client::{ApiClient, ClientError};
@@ -35,4 +36,6 @@ pub use rows::*;
 pub use rules::UnsuppressRequest;
 pub use serve::{Listening, serve};
 pub use service::Service;
+pub use sessions::{JoinRequest, SplitRequest};
+pub(crate) use sessions::{join_as, split_as};
 pub use view::{Exported, IncidentView, SessionView};

@@ -7,7 +7,7 @@ use custody_store::{
     ledger::Reader,
     projection::{Projection, ProjectionError},
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 /// Entries of a case that an incident's page looks at; the evidence has all of them.
 const ENTRIES: usize = 20_000;
@@ -20,7 +20,13 @@ pub(super) async fn sessions(projection: &Projection) -> Result<Vec<SessionRow>,
 
 pub(super) async fn session(projection: &Projection, id: SessionId) -> Result<SessionView, ApiError> {
     let session = projection.session(id).await?.ok_or_else(|| ApiError::NotFound { what: "session".into(), id: id.to_string() })?;
-    Ok(SessionView { session, calls: projection.calls_of(id).await?, findings: projection.findings_of_session(id).await? })
+    Ok(SessionView {
+        calls: projection.calls_of(id).await?,
+        findings: projection.findings_of_session(id).await?,
+        links: projection.links_of(id).await?,
+        corrections: projection.corrections_of(session.id).await?,
+        session,
+    })
 }
 
 pub(super) async fn incidents(projection: &Projection) -> Result<Vec<CaseRow>, ApiError> {
@@ -35,12 +41,19 @@ pub(super) async fn incident(projection: &Projection, reader: Reader, id: CaseId
     let actions = projection.actions_of(id).await?;
     let mut leaves: BTreeSet<LeafIndex> = findings.iter().map(|row| row.leaf).chain(actions.iter().map(|row| row.leaf)).collect();
     leaves.insert(incident.leaf);
+    let mut shown: HashMap<LeafIndex, SessionId> = HashMap::new();
     for session in &incident.case.sessions {
-        leaves.extend(projection.leaves_of(*session).await?);
+        let its = projection.leaves_of(*session).await?;
+        shown.extend(its.iter().map(|leaf| (*leaf, *session)));
+        leaves.extend(its);
     }
     let investigated = tokio::task::spawn_blocking(move || {
         // An entry that cannot be opened any more is erased: the rest still tells its part.
-        let entries: Vec<OpenEntry> = leaves.into_iter().take(ENTRIES).filter_map(|leaf| reader.open_entry(leaf).ok()).collect();
+        let mut entries: Vec<OpenEntry> = leaves.into_iter().take(ENTRIES).filter_map(|leaf| reader.open_entry(leaf).ok()).collect();
+        // What a person joined is one session here, too.
+        for open in &mut entries {
+            open.entry.session = shown.get(&open.leaf).copied().or(open.entry.session);
+        }
         (investigate::timeline(&entries), investigate::summary(&entries))
     });
     let (timeline, summary) = investigated.await.map_err(|error| ApiError::Failed { message: error.to_string(), help: None })?;

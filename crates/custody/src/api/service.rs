@@ -8,7 +8,7 @@ use crate::core::ManifestOrder;
 use crate::core::{Reloaded, RulesView, SuppressRequest};
 use custody_engine::detect::{Heard, Silenced};
 use custody_engine::manifest::{Shown, View};
-use custody_model::{ActionId, CaseId, FindingId, OperatorName, Receipt, SessionId, Suppression, Verdict};
+use custody_model::{ActionId, CaseId, FindingId, LeafIndex, OperatorName, Receipt, SessionId, Suppression, Verdict};
 use std::{future::Future, net::SocketAddr, path::PathBuf, sync::Arc};
 
 /// The operators' side of a daemon. `by` is always an authenticated operator.
@@ -19,6 +19,22 @@ pub trait Service: Send + Sync + 'static {
     fn sessions(self: Arc<Self>) -> impl Future<Output = Result<Vec<SessionRow>, ApiError>> + Send;
     /// One session.
     fn session(self: Arc<Self>, id: SessionId) -> impl Future<Output = Result<SessionView, ApiError>> + Send;
+    /// Says that two sessions are one; gives the one that goes on.
+    fn join_sessions(
+        self: Arc<Self>,
+        by: OperatorName,
+        session: SessionId,
+        other: SessionId,
+        reason: String,
+    ) -> impl Future<Output = Result<SessionId, ApiError>> + Send;
+    /// Says that a session is two; gives the other one.
+    fn split_session(
+        self: Arc<Self>,
+        by: OperatorName,
+        session: SessionId,
+        at: LeafIndex,
+        reason: String,
+    ) -> impl Future<Output = Result<SessionId, ApiError>> + Send;
     /// All cases, newest first.
     fn incidents(self: Arc<Self>) -> impl Future<Output = Result<Vec<CaseRow>, ApiError>> + Send;
     /// One case.

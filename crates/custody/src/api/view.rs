@@ -1,6 +1,6 @@
 //! One session and one incident with everything that belongs to them.
 
-use super::rows::{ActionRow, CallRow, CaseRow, EvidenceRow, FindingRow, SessionRow};
+use super::rows::{ActionRow, CallRow, CaseRow, CorrectionRow, EvidenceRow, FindingRow, LinkRow, SessionRow};
 use custody_engine::investigate::{CaseSummary, Moment};
 use custody_model::{AlertRecord, Digest, ItemReport};
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,12 @@ pub struct SessionView {
     pub calls: Vec<CallRow>,
     /// What was found in it.
     pub findings: Vec<FindingRow>,
+    /// What ties it together, and the entries that showed it.
+    #[serde(default)]
+    pub links: Vec<LinkRow>,
+    /// How persons corrected it.
+    #[serde(default)]
+    pub corrections: Vec<CorrectionRow>,
 }
 
 /// `incident show`.

@@ -38,7 +38,7 @@ pub(super) enum Command {
     Status,
     /// Stand in for a stdio server: what an adopted client starts. Its key is in CUSTODY_KEY
     Stdio(StdioArgs),
-    /// Put Custody between a client and its MCP servers (a .mcp.json)
+    /// Put Custody between a client and its MCP servers (Claude Code and Desktop, Cursor, VS Code, any .mcp.json)
     Adopt(AdoptArgs),
     /// Take Custody out of a client's file again, exactly
     Release(ReleaseArgs),
@@ -200,9 +200,12 @@ pub(super) struct StdioArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct AdoptArgs {
-    /// The client's file
+    /// The client's file; or claude-code, claude-desktop, cursor, vscode for the file in which it lists servers
     #[arg(default_value = ".mcp.json", value_name = "PATH")]
     pub path: PathBuf,
+    /// Show how the file would differ, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
     /// Name under which its sessions are recorded [default: from the file's place]
     #[arg(long, value_name = "NAME")]
     pub client: Option<String>,
@@ -216,9 +219,12 @@ pub(super) struct AdoptArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct ReleaseArgs {
-    /// The client's file
+    /// The client's file; or claude-code, claude-desktop, cursor, vscode
     #[arg(default_value = ".mcp.json", value_name = "PATH")]
     pub path: PathBuf,
+    /// Show how the file would differ, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 #[derive(Debug, Args)]
@@ -230,10 +236,31 @@ pub(super) struct SessionsArgs {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum SessionCommand {
-    /// Identity, calls and findings of a session
+    /// Identity, links, calls and findings of a session
     Show {
         /// Its id, or a unique prefix
         id: String,
+    },
+    /// Say that two sessions are one agent's run. What is frozen stays frozen; `session split` takes it back
+    Join {
+        /// The session that goes on: its id, or a unique prefix
+        id: String,
+        /// The one that is shown with it from now on
+        other: String,
+        /// Why; it stands in the record
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+    /// Say that a session is two. What is frozen stays frozen; `session join` takes it back
+    Split {
+        /// Its id, or a unique prefix
+        id: String,
+        /// The first entry of the other one; the entry of a join takes that join back
+        #[arg(long, value_name = "LEAF")]
+        at: u64,
+        /// Why; it stands in the record
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
     },
 }
 

@@ -12,7 +12,7 @@ mod output;
 pub use args::Cli;
 pub use failure::{Failure, code};
 
-use args::{Command, EvidenceCommand, IncidentCommand, SessionCommand};
+use args::{Command, EvidenceCommand, IncidentCommand};
 use clap::Parser as _;
 use output::Output;
 use std::{future::Future, process::ExitCode};
@@ -49,7 +49,7 @@ fn run(cli: Cli, output: &Output) -> Result<ExitCode, Failure> {
         Command::Adopt(args) => block_on(commands::adopt::adopt(&place, args, output))?,
         Command::Release(args) => block_on(commands::adopt::release(&place, args, output))?,
         Command::Sessions(args) => block_on(commands::sessions::list(&place, &args, output))?,
-        Command::Session { command: SessionCommand::Show { id } } => block_on(commands::sessions::show(&place, &id, output))?,
+        Command::Session { command } => block_on(commands::sessions::run(&place, command, output))?,
         Command::Incidents => block_on(commands::incidents::list(&place, output))?,
         Command::Incident { command: IncidentCommand::Show { id } } => block_on(commands::incidents::show(&place, &id, output))?,
         Command::Contain(args) => block_on(commands::contain::contain(&place, args, output))?,

@@ -229,7 +229,15 @@ impl Core {
             ContainTarget::Session(id) => {
                 self.settled().await;
                 let row = self.projection.session(*id).await?.ok_or_else(|| unknown("session", id))?;
+                let recorded = self.projection.recorded_as(*id).await?;
                 let mut scopes = self.graph.lock().unwrap_or_else(PoisonError::into_inner).scopes(*id);
+                // A session that was corrected is all that is shown with it.
+                for other in recorded.into_iter().filter(|other| other != id) {
+                    let graph = self.graph.lock().unwrap_or_else(PoisonError::into_inner);
+                    let theirs = graph.scopes(other).into_iter().chain([Scope::Session(other)]);
+                    let theirs: Vec<Scope> = theirs.filter(|scope| !scopes.contains(scope)).collect();
+                    scopes.extend(theirs);
+                }
                 for scope in [Some(Scope::Session(*id)), row.principal.map(Scope::Principal)].into_iter().flatten() {
                     if !scopes.contains(&scope) {
                         scopes.push(scope);

@@ -3,7 +3,7 @@
 //! Everything that takes time (parsing, policy, sealing) happens before the gate is taken. Under the gate: look at
 //! the freeze set, append, and on a P1 freeze. So of a thousand concurrent calls none passes after the first denial.
 
-use super::{Call, Core, Decision, Inbound, Peer, Permit, Refusal, Returned, Sending, manifest::Screen};
+use super::{Call, Core, Decision, Inbound, Peer, Permit, Refusal, Returned, Sending, links::Shown, manifest::Screen};
 use crate::gateway::{headers, reply};
 use crate::telemetry::Said;
 use custody_engine::{
@@ -85,7 +85,7 @@ impl Core {
     fn decide(self: &Arc<Self>, inbound: &Inbound<'_>, frame: &Frame, id: Option<Vec<u8>>) -> Result<(Decided, bool), LedgerError> {
         let peer = inbound.peer;
         let now = self.now();
-        let (session, mut scopes) = self.attribute(peer, inbound.mcp_session, frame.traceparent.as_deref(), now)?;
+        let (session, mut scopes) = self.attribute(peer, Shown::of(inbound, frame), now)?;
         scopes.push(Scope::Server(peer.server.clone()));
         scopes.extend(frame.messages().iter().filter_map(tool_of).map(|tool| Scope::Tool(peer.server.clone(), ToolName(tool.to_owned()))));
         self.definition_scopes(peer, frame, &mut scopes);
@@ -391,7 +391,7 @@ impl Core {
         let answered = call.filter(|_| matches!(frame.shape, Shape::Result | Shape::Error)).filter(matches_id);
         let (session, scopes) = match call {
             Some(call) => (call.session, call.scopes.clone()),
-            None => match self.attribute(peer, None, None, now) {
+            None => match self.attribute(peer, Shown::default(), now) {
                 Ok((session, mut scopes)) => {
                     scopes.push(Scope::Server(peer.server.clone()));
                     (session, scopes.into())
@@ -474,6 +474,9 @@ impl Core {
             for (nth, finding) in screen.commit(recorded.leaf()).into_iter().enumerate() {
                 self.raise(finding, nth == 0 && froze);
             }
+        }
+        if let Some(call) = answered.filter(|_| denial.is_none()) {
+            self.hand_out(call.session, peer, &frame, bytes, now);
         }
         self.see_answer(peer, answered, bytes.len(), recorded.leaf(), now);
         let returned = match (denial, sanitised) {

@@ -63,6 +63,15 @@ pub enum CoreError {
         /// Why.
         why: String,
     },
+    /// Sessions cannot be corrected like that.
+    #[error("{session} cannot be corrected: {why}")]
+    #[diagnostic(help("`custody session show ID` lists its entries and its corrections"))]
+    Uncorrectable {
+        /// Which.
+        session: SessionId,
+        /// Why.
+        why: String,
+    },
     /// The action has no undo, or was undone already.
     #[error("{action} cannot be undone: {why}")]
     NotUndoable {

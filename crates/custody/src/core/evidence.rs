@@ -10,7 +10,8 @@ impl Core {
     /// Preserves what exists only while the session lives, into `evidence/<case>/snapshot-…`.
     pub(super) async fn preserve(self: &Arc<Self>, case: &Case, frozen: &Frozen) -> Snapshot {
         let failed = |why: String| Snapshot::Failed { why, at: self.now(), took_us: 0 };
-        let request = match self.prepare(case, "snapshot", None, &frozen.by, &frozen.reason) {
+        let sessions = self.recorded(case).await;
+        let request = match self.prepare(case, sessions, "snapshot", None, &frozen.by, &frozen.reason) {
             Ok(request) => ExportRequest { processes: self.attachments.processes(&frozen.scopes), ..request },
             Err(why) => return failed(why.to_string()),
         };
@@ -43,7 +44,8 @@ impl Core {
     ) -> Result<Bundle, CoreError> {
         self.settled().await;
         let row = self.projection.case(case).await?.ok_or_else(|| CoreError::Unknown { what: "case", id: case.to_string() })?;
-        let request = self.prepare(&row.case, "bundle", out, by, reason)?;
+        let sessions = self.recorded(&row.case).await;
+        let request = self.prepare(&row.case, sessions, "bundle", out, by, reason)?;
         let signer = self.home.read_ledger_key()?;
         let (reader, case) = (self.ledger.reader(), row.case);
         let (case_id, session) = (case.id, case.sessions.first().copied());
@@ -54,8 +56,26 @@ impl Core {
         Ok(bundle)
     }
 
+    /// The sessions of a case as the ledger names them: of a corrected one all, rather more than less.
+    async fn recorded(&self, case: &Case) -> Vec<SessionId> {
+        let mut sessions = case.sessions.clone();
+        for session in &case.sessions {
+            let recorded = self.projection.recorded_as(*session).await.unwrap_or_default();
+            sessions.extend(recorded.into_iter().filter(|id| !case.sessions.contains(id)));
+        }
+        sessions
+    }
+
     /// Everything so far signed, and a place for the bag.
-    fn prepare(&self, case: &Case, kind: &str, out: Option<PathBuf>, by: &OperatorName, reason: &str) -> Result<ExportRequest, CoreError> {
+    fn prepare(
+        &self,
+        case: &Case,
+        sessions: Vec<SessionId>,
+        kind: &str,
+        out: Option<PathBuf>,
+        by: &OperatorName,
+        reason: &str,
+    ) -> Result<ExportRequest, CoreError> {
         self.ledger.sync()?;
         self.ledger.checkpoint()?;
         let own = || self.home.evidence().join(case.id.to_string()).join(format!("{kind}-{}", self.now().as_millisecond()));
@@ -67,14 +87,7 @@ impl Core {
                 source,
             })?;
         }
-        Ok(ExportRequest {
-            now: self.now(),
-            out,
-            by: by.clone(),
-            reason: reason.to_owned(),
-            sessions: case.sessions.clone(),
-            processes: Vec::new(),
-        })
+        Ok(ExportRequest { now: self.now(), out, by: by.clone(), reason: reason.to_owned(), sessions, processes: Vec::new() })
     }
 
     fn record_export(

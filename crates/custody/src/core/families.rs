@@ -29,6 +29,13 @@ impl Families {
         families.len() > before && families.len() > 1
     }
 
+    /// A person said that two sessions are one: so are their signals.
+    pub fn join(&mut self, session: SessionId, other: SessionId) {
+        if let Some(families) = self.0.remove(&other) {
+            self.0.entry(session).or_default().extend(families);
+        }
+    }
+
     /// An operator let somebody go: what was found before is no reason to cut off at the next sign.
     pub fn forget(&mut self) {
         self.0.clear();

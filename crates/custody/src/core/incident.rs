@@ -31,6 +31,8 @@ pub(super) enum Job {
     Informed { case: CaseId, at: Timestamp },
     /// A person says what a finding or a case was.
     Word(Box<super::assess::Word>),
+    /// A person corrects sessions.
+    Correct(Box<super::correct::Correct>),
     /// Somebody waits until everything before is done.
     Barrier(oneshot::Sender<()>),
 }
@@ -102,6 +104,7 @@ impl Core {
                 Some(Job::Barrier(done)) => {
                     let _ = done.send(());
                 }
+                Some(Job::Correct(correct)) => self.hear_correction(*correct).await,
                 Some(Job::Word(word)) => self.hear_word(*word).await,
                 Some(Job::Informed { case, at }) => self.informed(case, at).await,
                 Some(Job::Raised { finding, peer, session, froze }) => self.respond(*finding, Some(&peer), session, froze).await,
@@ -367,7 +370,9 @@ impl Core {
         let reader = self.ledger.reader();
         let leaves = self.projection.leaves_of(session).await.unwrap_or_default();
         let found = tokio::task::spawn_blocking(move || {
-            let entries: Vec<OpenEntry> = leaves.into_iter().filter_map(|leaf| reader.open_entry(leaf).ok()).collect();
+            let mut entries: Vec<OpenEntry> = leaves.into_iter().filter_map(|leaf| reader.open_entry(leaf).ok()).collect();
+            // What a person joined is one session here, too.
+            entries.iter_mut().for_each(|open| open.entry.session = Some(session));
             investigate::source(&entries, trigger)
         });
         match found.await {

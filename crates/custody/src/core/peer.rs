@@ -32,24 +32,6 @@ impl Peer {
         scopes.extend(self.process.map(Scope::Process));
         scopes
     }
-
-    /// The links of a message, strongest first.
-    pub(super) fn links(&self, mcp_session: Option<&str>, trace: Option<&str>) -> Vec<Link> {
-        let mut links = Vec::with_capacity(6);
-        links.extend(mcp_session.map(|id| Link::McpSession(self.server.clone(), id.to_owned())));
-        links.extend(self.process.map(Link::Process));
-        links.push(Link::Connection(self.connection));
-        links.extend(self.hint.clone().map(Link::Hint));
-        links.extend(trace.and_then(trace_id).map(Link::Trace));
-        links.push(Link::Principal(self.identity.principal.clone()));
-        links
-    }
-}
-
-/// The trace id of a W3C `traceparent`.
-fn trace_id(traceparent: &str) -> Option<String> {
-    let id = traceparent.split('-').nth(1)?;
-    (id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()) && id.bytes().any(|b| b != b'0')).then(|| id.to_owned())
 }
 
 /// One message from an agent, not yet decided.

@@ -1,8 +1,14 @@
 //! Sessions begin, grow and end (R9); every step is an entry.
 
-use super::{Core, Peer, Refusal};
+use super::{
+    Core, Peer, Refusal,
+    links::{self, Shown},
+};
 use crate::gateway::reply;
-use custody_engine::session::{Attribution, EndReason};
+use custody_engine::{
+    session::{Attribution, EndReason},
+    wire::Frame,
+};
 use custody_model::*;
 use custody_store::ledger::{Draft, LedgerError};
 use http::StatusCode;
@@ -19,14 +25,8 @@ const SWEEP: Duration = Duration::from_secs(30);
 impl Core {
     /// The session of a message, and every scope that a freeze of it would name. New sessions and links are
     /// recorded before this returns.
-    pub(super) fn attribute(
-        &self,
-        peer: &Peer,
-        mcp_session: Option<&str>,
-        trace: Option<&str>,
-        now: Timestamp,
-    ) -> Result<(SessionId, Vec<Scope>), LedgerError> {
-        let links = peer.links(mcp_session, trace);
+    pub(super) fn attribute(&self, peer: &Peer, shown: Shown<'_>, now: Timestamp) -> Result<(SessionId, Vec<Scope>), LedgerError> {
+        let links = peer.links(shown);
         let mut graph = self.graph.lock().unwrap_or_else(PoisonError::into_inner);
         let Attribution { session, started, added, ended, .. } = graph.observe(now, &peer.identity, &links, || SessionId(Uuid::now_v7()));
         for (session, why) in ended {
@@ -88,14 +88,23 @@ impl Core {
         Ok(())
     }
 
-    /// Adds a link that only the server's answer showed, such as the `Mcp-Session-Id` of an `initialize`.
-    pub fn link(&self, session: SessionId, peer: &Peer, link: Link) {
-        let now = self.now();
+    /// Adds the `Mcp-Session-Id` that an answer to `initialize` named.
+    pub fn link_mcp_session(&self, session: SessionId, peer: &Peer, id: &str) {
+        self.link(session, &[links::mcp_session(&peer.server, id)], self.now());
+    }
+
+    /// Adds what a server's answer handed to the agent, before the agent sees it: only so it counts when it is shown again.
+    pub(super) fn hand_out(&self, session: SessionId, peer: &Peer, frame: &Frame, bytes: &[u8], now: Timestamp) {
+        let links = links::handed_out(&peer.server, frame, bytes);
+        if !links.is_empty() {
+            self.link(session, &links, now);
+        }
+    }
+
+    fn link(&self, session: SessionId, links: &[Link], now: Timestamp) {
         let mut graph = self.graph.lock().unwrap_or_else(PoisonError::into_inner);
-        let links = [Link::Connection(peer.connection), link];
-        let attribution = graph.observe(now, &peer.identity, &links, || session);
-        for link in attribution.added {
-            if let Err(error) = self.record_link(attribution.session, &link, now) {
+        for link in graph.show(now, session, links) {
+            if let Err(error) = self.record_link(session, &link, now) {
                 tracing::error!(%error, "a link is not recorded");
             }
         }
@@ -122,7 +131,7 @@ impl Core {
             body: reply::json_rpc_error(None, reply::NOT_RECORDED, "not admitted: the record cannot be written", None),
             answer: true,
         };
-        let (session, mut scopes) = self.attribute(peer, mcp_session, None, self.now()).map_err(unrecorded)?;
+        let (session, mut scopes) = self.attribute(peer, Shown { mcp_session, ..Shown::default() }, self.now()).map_err(unrecorded)?;
         scopes.push(Scope::Server(peer.server.clone()));
         match self.gate.look(&scopes).0 {
             None => Ok(session),

@@ -6,7 +6,7 @@ use super::reply::{Body, UPSTREAM_FAILED, json_rpc_error};
 use crate::core::{Attached, Call, Core, Peer, Returned};
 use bytes::Bytes;
 use custody_engine::wire::sse::{SseDecoder, SseEvent};
-use custody_model::{Link, SessionId};
+use custody_model::SessionId;
 use http::Uri;
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
@@ -173,7 +173,7 @@ impl Relay {
         let open = opening.streams.register(self.peer.identity.principal.clone(), uri, out.clone());
         let token = open.open.token.clone();
         *registered = Some(open);
-        self.core.link(opening.session, &self.peer, Link::McpSession(self.peer.server.clone(), token.clone()));
+        self.core.link_mcp_session(opening.session, &self.peer, &token);
         let spliced = legacy::rewritten(&self.peer.server, &token, &endpoint);
         match self.core.to_agent_spliced(&self.peer, None, said, Some(&spliced)).await {
             Returned::Pass => Passed::Bytes(legacy::endpoint_event(&spliced.bytes)),

@@ -12,7 +12,7 @@ use super::upstream::Answer;
 use crate::core::{Call, Core, Decision, Inbound, Peer, Refusal, Returned};
 use bytes::Bytes;
 use custody_engine::wire::splice::Spliced;
-use custody_model::{Link, PrincipalName, SessionId, Splice};
+use custody_model::{PrincipalName, SessionId, Splice};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
@@ -100,7 +100,7 @@ impl Proxy {
         }
         if let Some(id) = text(answer.headers(), "mcp-session-id").filter(|_| call.initialize) {
             self.sessions.claim(id, &exchange.peer.identity.principal);
-            self.core.link(call.session, &exchange.peer, Link::McpSession(exchange.peer.server.clone(), id.to_owned()));
+            self.core.link_mcp_session(call.session, &exchange.peer, id);
         }
         self.pass_on(exchange, Some(call), None, answer).await
     }

@@ -102,6 +102,10 @@ fn moment(open: &OpenEntry, entries: &[OpenEntry], exposure: Option<&InjectionSo
         Event::SessionEnded { why } => {
             say(if why == "terminated" { Mark::Response } else { Mark::Information }, format!("session ends ({why})"))
         }
+        Event::SessionJoined { other } => say(Mark::Information, format!("a person says that {other} is the same session")),
+        Event::SessionSplit { into, from } => {
+            say(Mark::Information, format!("a person says that another session, {into}, begins at entry {from}"))
+        }
         Event::Message(message) => message_moment(open, message, exposure, turned),
         Event::ManifestSeen { server, listing, changed, .. } if !changed.is_empty() => {
             say(Mark::Information, format!("{server}: new or changed in {listing}: {}", list(changed)))

@@ -3,11 +3,15 @@
 //! A session is for analysis. What a freeze cuts off are scopes, and [`SessionGraph::scopes`] names all that a session has: so a
 //! wrong split here can never let an agent out, and a wrong join can never be more than a wrong page in a report.
 //!
+//! A person may correct it: [`SessionGraph::join`], [`SessionGraph::split`], [`SessionGraph::part`]. A session that was corrected
+//! keeps the freezes of the others: it is related to them, and their ids stay among its scopes.
+//!
 //! Invariants: a session has one principal, for ever; equal calls in equal order give equal answers; memory is bounded.
 //!
 //! Deliberately absent: time, randomness and storage. `now` and new ids are inputs; what must outlive a restart is in the ledger
 //! and comes back through [`SessionGraph::restore`].
 
+mod correct;
 #[cfg(test)]
 mod tests;
 
@@ -48,6 +52,10 @@ pub enum EndReason {
     Terminated,
     /// The daemon stops.
     Shutdown,
+    /// A person joined it to another.
+    Joined,
+    /// A person split it, and the other part goes on.
+    Split,
 }
 
 impl EndReason {
@@ -59,6 +67,8 @@ impl EndReason {
             EndReason::Client => "client",
             EndReason::Terminated => "terminated",
             EndReason::Shutdown => "shutdown",
+            EndReason::Joined => "joined",
+            EndReason::Split => "split",
         }
     }
 }
@@ -94,13 +104,25 @@ pub struct SessionGraph {
 struct Run {
     identity: Identity,
     /// In order of appearance.
-    links: VecDeque<Link>,
+    links: VecDeque<Tie>,
     /// Connections, processes and protocol sessions that nobody closed.
     open: Vec<Link>,
     /// Its last message.
     last: Timestamp,
-    /// The hint it carries, once it has one.
-    hint: Option<String>,
+    /// The hint it carries, once it has one; several after a join.
+    hints: Vec<String>,
+    /// Sessions that it was joined with or split from: their freezes hold for it.
+    related: BTreeSet<SessionId>,
+}
+
+/// A link of a session.
+#[derive(Debug)]
+struct Tie {
+    link: Link,
+    /// When it was shown last.
+    last: Timestamp,
+    /// The session that it was first shown in; another one after a join.
+    from: SessionId,
 }
 
 impl SessionGraph {
@@ -111,10 +133,12 @@ impl SessionGraph {
 
     /// Finds or starts the session of a message.
     ///
-    /// The strongest link that leads to a session wins: protocol session, process, connection, hint, trace, and last the principal,
-    /// within the idle gap. Two exceptions. A hint speaks for itself: a session that carries another hint is not joined, and a hint
-    /// seen for the first time joins a session without one over a strong link only, else it starts a new session. And who is
-    /// unverified joins nobody merely by name, for many strangers may share it.
+    /// The strongest link that leads to a session wins: protocol session, process, connection, `requestState`, task, hint, trace,
+    /// and last the principal, within the idle gap. Three exceptions. A hint speaks for itself: a session that carries another hint
+    /// is not joined, and a hint seen for the first time joins a session without one over a strong link only, else it starts a new
+    /// session. Who is unverified joins nobody merely by name, or by a value that can be guessed, for many strangers may share the
+    /// name. And a `requestState` or a task id counts only when a server handed it out ([`Self::show`]): whoever makes one up, or
+    /// shows another principal's, shows nothing.
     pub fn observe(&mut self, now: Timestamp, identity: &Identity, links: &[Link], fresh: impl FnOnce() -> SessionId) -> Attribution {
         let mut ended = self.sweep(now);
         let mut shown: Vec<Link> = links.iter().filter(|link| !matches!(link, Link::Principal(_))).cloned().collect();
@@ -128,14 +152,33 @@ impl SessionGraph {
             None => {
                 ended.extend(self.make_room());
                 let session = fresh();
-                let run = Run { identity: identity.clone(), links: VecDeque::new(), open: Vec::new(), last: now, hint: None };
-                self.runs.insert(session, run);
-                self.silent.insert((now, session));
+                self.start(now, session, identity);
                 (session, None)
             }
         };
+        shown.retain(|link| !is_handed_out(link));
         let added = self.tie(now, session, &shown);
         Attribution { session, started: by.is_none(), by, added, ended }
+    }
+
+    /// A server's answer in this session handed out a link, such as the id of a task. Gives those that are new to the session;
+    /// none when it is not open.
+    ///
+    /// What two sessions were handed leads to neither, until it is handed out again.
+    pub fn show(&mut self, now: Timestamp, session: SessionId, links: &[Link]) -> Vec<Link> {
+        let Some(run) = self.runs.get(&session) else { return Vec::new() };
+        let principal = run.identity.principal.clone();
+        let added = self.tie(now, session, links);
+        // Of many at once some are forgotten again already.
+        let kept = self.links(session);
+        for link in links.iter().filter(|link| is_handed_out(link) && kept.contains(link)) {
+            let key = (principal.clone(), link.clone());
+            match self.owners.get(&key) {
+                Some(other) if *other != session => drop(self.owners.remove(&key)),
+                _ => drop(self.owners.insert(key, session)),
+            }
+        }
+        added
     }
 
     /// Ends sessions that were silent too long. The gateway calls it now and then; [`Self::observe`] does so too.
@@ -166,8 +209,8 @@ impl SessionGraph {
     pub fn end(&mut self, session: SessionId, why: EndReason) -> Option<(SessionId, EndReason)> {
         let run = self.runs.remove(&session)?;
         self.silent.remove(&(run.last, session));
-        for link in run.links {
-            let key = (run.identity.principal.clone(), link);
+        for tie in run.links {
+            let key = (run.identity.principal.clone(), tie.link);
             if self.owners.get(&key) == Some(&session) {
                 self.owners.remove(&key);
             }
@@ -183,10 +226,8 @@ impl SessionGraph {
 
     /// Brings back a session from the ledger after a restart. Connections of before are gone: give only links that outlive them.
     pub fn restore(&mut self, last: Timestamp, session: SessionId, identity: &Identity, links: &[Link]) {
-        let run = Run { identity: identity.clone(), links: VecDeque::new(), open: Vec::new(), last, hint: None };
         self.end(session, EndReason::Shutdown);
-        self.runs.insert(session, run);
-        self.silent.insert((last, session));
+        self.start(last, session, identity);
         self.tie(last, session, links);
     }
 
@@ -195,17 +236,18 @@ impl SessionGraph {
     pub fn scopes(&self, session: SessionId) -> Vec<Scope> {
         let Some(run) = self.runs.get(&session) else { return Vec::new() };
         let mut scopes = vec![Scope::Session(session), Scope::Principal(run.identity.principal.clone())];
-        scopes.extend(run.links.iter().filter_map(|link| match link {
+        scopes.extend(run.links.iter().filter_map(|tie| match &tie.link {
             Link::Process(process) => Some(Scope::Process(*process)),
             Link::Connection(connection) => Some(Scope::Connection(*connection)),
             _ => None,
         }));
+        scopes.extend(run.related.iter().copied().map(Scope::Session));
         scopes
     }
 
     /// The links of an open session, in order of appearance.
     pub fn links(&self, session: SessionId) -> Vec<Link> {
-        self.runs.get(&session).map(|run| run.links.iter().cloned().collect()).unwrap_or_default()
+        self.runs.get(&session).map(|run| run.links.iter().map(|tie| tie.link.clone()).collect()).unwrap_or_default()
     }
 
     /// Who an open session belongs to.
@@ -235,13 +277,14 @@ impl SessionGraph {
             let session = *self.owners.get(&(identity.principal.clone(), link.clone()))?;
             let run = &self.runs[&session];
             let (kind, strength) = link.kind();
-            let joins = match (hint, &run.hint) {
-                (None, _) => true,
-                (Some(hint), Some(its)) => hint == its,
-                (Some(_), None) => strength == custody_model::Strength::Strong,
+            let joins = match hint {
+                None => true,
+                Some(_) if run.hints.is_empty() => strength == custody_model::Strength::Strong,
+                Some(hint) => run.hints.contains(hint),
             };
             let believed = match link {
                 Link::Principal(_) => identity.assurance != Assurance::Unverified && now.duration_since(run.last) < self.limits.idle,
+                Link::RequestState(..) | Link::Task(..) => identity.assurance != Assurance::Unverified,
                 _ => true,
             };
             (joins && believed).then_some((session, kind))
@@ -257,29 +300,56 @@ impl SessionGraph {
         self.silent.insert((run.last, session));
         let mut added = Vec::new();
         for link in shown {
-            self.owners.insert((run.identity.principal.clone(), link.clone()), session);
-            if let Link::Hint(hint) = link {
-                run.hint.get_or_insert_with(|| hint.clone());
+            if !is_handed_out(link) {
+                self.owners.insert((run.identity.principal.clone(), link.clone()), session);
+            }
+            if let Link::Hint(hint) = link
+                && run.hints.is_empty()
+            {
+                run.hints.push(hint.clone());
             }
             if is_carrier(link) && !run.open.contains(link) {
                 run.open.push(link.clone());
             }
-            if !run.links.contains(link) {
-                run.links.push_back(link.clone());
-                added.push(link.clone());
+            match run.links.iter_mut().find(|tie| tie.link == *link) {
+                Some(tie) => tie.last = tie.last.max(now),
+                None => {
+                    run.links.push_back(Tie { link: link.clone(), last: now, from: session });
+                    added.push(link.clone());
+                }
             }
         }
+        self.forget(session);
+        added
+    }
+
+    /// Forgets the oldest links that can be missed, when a session has too many.
+    fn forget(&mut self, session: SessionId) {
+        let Some(run) = self.runs.get_mut(&session) else { return };
+        let place = |links: &VecDeque<Tie>, of: fn(&Link) -> bool| links.iter().position(|tie| of(&tie.link));
         while run.links.len() > self.limits.links
-            && let Some(at) = run.links.iter().position(can_be_missed)
+            && let Some(at) = place(&run.links, is_passing).or_else(|| place(&run.links, can_be_missed))
         {
-            let link = run.links.remove(at).expect("a position in the list");
+            let Tie { link, .. } = run.links.remove(at).expect("a position in the list");
             run.open.retain(|open| *open != link);
             let key = (run.identity.principal.clone(), link);
             if self.owners.get(&key) == Some(&session) {
                 self.owners.remove(&key);
             }
         }
-        added
+    }
+
+    fn start(&mut self, now: Timestamp, session: SessionId, identity: &Identity) {
+        let run = Run {
+            identity: identity.clone(),
+            links: VecDeque::new(),
+            open: Vec::new(),
+            last: now,
+            hints: Vec::new(),
+            related: BTreeSet::new(),
+        };
+        self.runs.insert(session, run);
+        self.silent.insert((now, session));
     }
 
     fn make_room(&mut self) -> Option<(SessionId, EndReason)> {
@@ -304,9 +374,11 @@ fn rank(link: &Link) -> u8 {
         Link::McpSession(..) => 0,
         Link::Process(_) => 1,
         Link::Connection(_) => 2,
-        Link::Hint(_) => 3,
-        Link::Trace(_) => 4,
-        Link::Principal(_) => 5,
+        Link::RequestState(..) => 3,
+        Link::Task(..) => 4,
+        Link::Hint(_) => 5,
+        Link::Trace(_) => 6,
+        Link::Principal(_) => 7,
     }
 }
 
@@ -315,7 +387,17 @@ fn is_carrier(link: &Link) -> bool {
     matches!(link, Link::McpSession(..) | Link::Process(_) | Link::Connection(_))
 }
 
+/// Links that only a server can make: shown by a client they prove something only if they were handed to it.
+fn is_handed_out(link: &Link) -> bool {
+    matches!(link, Link::RequestState(..) | Link::Task(..))
+}
+
+/// Links of which one run may show any number, each for a short time.
+fn is_passing(link: &Link) -> bool {
+    matches!(link, Link::Trace(_) | Link::RequestState(..) | Link::Task(..))
+}
+
 /// A freeze of a session names its processes; connections of a principal are cut off by the principal's name.
 fn can_be_missed(link: &Link) -> bool {
-    matches!(link, Link::Trace(_) | Link::Connection(_) | Link::McpSession(..))
+    is_passing(link) || matches!(link, Link::Connection(_) | Link::McpSession(..))
 }

@@ -3,7 +3,11 @@
 //! Messages are by far the most entries. Their rows are collected and written together at the end of the batch: a statement for
 //! each would cost more than recording it did.
 
-use super::{Projection, ProjectionError, Result, messages::Messages};
+use super::{
+    Projection, ProjectionError, Result,
+    corrections::{self, Corrections},
+    messages::Messages,
+};
 use custody_model::*;
 use serde_json::Value;
 use sqlx::{Sqlite, SqliteConnection, Transaction, query};
@@ -27,6 +31,7 @@ impl Projection {
         let applied: i64 = sqlx::query_scalar("SELECT leaves FROM applied").fetch_one(&mut *transaction).await?;
         let mut next = applied.cast_unsigned();
         let mut messages = Messages::default();
+        let mut corrections = Corrections::load(&mut transaction).await?;
         for open in entries {
             if open.leaf.0 < next {
                 continue;
@@ -36,15 +41,26 @@ impl Projection {
             }
             match &open.entry.event {
                 Event::Message(message) => {
-                    if messages.add(open, message) {
-                        begin(&mut transaction, &open.entry).await?;
+                    if let Some(session) = messages.add(open, message, &corrections) {
+                        begin(&mut transaction, &session, &open.entry).await?;
                     }
                 }
-                _ => apply(&mut transaction, open).await?,
+                _ => apply(&mut transaction, open, &corrections).await?,
+            }
+            let corrected = match open.entry.event {
+                Event::SessionJoined { other } => Some((other, None)),
+                Event::SessionSplit { into, from } => Some((into, Some(from))),
+                _ => None,
+            };
+            if let Some((other, from)) = corrected {
+                // It changes where all that came before is shown.
+                std::mem::take(&mut messages).write(&mut transaction, &corrections).await?;
+                corrections::apply(&mut transaction, open, other, from).await?;
+                corrections = Corrections::load(&mut transaction).await?;
             }
             next += 1;
         }
-        messages.write(&mut transaction).await?;
+        messages.write(&mut transaction, &corrections).await?;
         query("UPDATE applied SET leaves = ?").bind(next.cast_signed()).execute(&mut *transaction).await?;
         transaction.commit().await?;
         Ok(())
@@ -52,27 +68,33 @@ impl Projection {
 }
 
 /// The row of the entry's session, if this is the first that is heard of it.
-async fn begin(db: &mut SqliteConnection, entry: &Entry) -> Result<()> {
-    if let Some(session) = entry.session {
-        let at = entry.at.to_string();
-        query("INSERT OR IGNORE INTO sessions (id, started, last) VALUES (?, ?, ?)")
-            .bind(session.to_string())
-            .bind(&at)
-            .bind(&at)
-            .execute(&mut *db)
-            .await?;
-    }
+async fn begin(db: &mut SqliteConnection, session: &str, entry: &Entry) -> Result<()> {
+    let at = entry.at.to_string();
+    query("INSERT OR IGNORE INTO sessions (id, started, last) VALUES (?, ?, ?)")
+        .bind(session)
+        .bind(&at)
+        .bind(&at)
+        .execute(&mut *db)
+        .await?;
     Ok(())
 }
 
-async fn apply(db: &mut SqliteConnection, open: &OpenEntry) -> Result<()> {
+async fn apply(db: &mut SqliteConnection, open: &OpenEntry, corrections: &Corrections) -> Result<()> {
     let entry = &open.entry;
     let at = entry.at.to_string();
     let leaf = open.leaf.0.cast_signed();
-    let session = entry.session.map(|s| s.to_string());
+    let (session, recorded) = corrections.place(entry.session, leaf);
     if let Some(session) = &session {
-        query("INSERT OR IGNORE INTO leaves VALUES (?, ?)").bind(session).bind(leaf).execute(&mut *db).await?;
-        begin(db, entry).await?;
+        let ended = if let Event::SessionEnded { why } = &entry.event { Some(why) } else { None };
+        query("INSERT OR IGNORE INTO leaves (session, leaf, recorded, at, ended) VALUES (?, ?, ?, ?, ?)")
+            .bind(session)
+            .bind(leaf)
+            .bind(&recorded)
+            .bind(&at)
+            .bind(ended)
+            .execute(&mut *db)
+            .await?;
+        begin(db, session, entry).await?;
     }
     match &entry.event {
         Event::SessionStarted => {
@@ -92,6 +114,9 @@ async fn apply(db: &mut SqliteConnection, open: &OpenEntry) -> Result<()> {
         }
         Event::SessionEnded { why } => {
             query("UPDATE sessions SET ended = ?, why = ? WHERE id = ?").bind(&at).bind(why).bind(&session).execute(&mut *db).await?;
+            if let Some(session) = session.as_ref().filter(|session| corrections.mentions(session)) {
+                corrections::refresh_end(db, session).await?;
+            }
         }
         Event::ManifestSeen { server, listing, definitions, changed, .. } => {
             let sealed: ListingDetail = detail(open).unwrap_or_default();
@@ -135,10 +160,11 @@ async fn apply(db: &mut SqliteConnection, open: &OpenEntry) -> Result<()> {
                 .await?;
         }
         Event::FindingRaised { finding, rule, priority, requirement, .. } => {
-            query("INSERT OR IGNORE INTO findings (id, leaf, session, at, rule, priority, requirement, finding) VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
+            query("INSERT OR IGNORE INTO findings (id, leaf, session, recorded, at, rule, priority, requirement, finding) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")
                 .bind(finding.to_string())
                 .bind(leaf)
                 .bind(&session)
+                .bind(&recorded)
                 .bind(&at)
                 .bind(rule.as_str())
                 .bind(word(priority))
@@ -204,13 +230,14 @@ async fn apply(db: &mut SqliteConnection, open: &OpenEntry) -> Result<()> {
             }
         }
         Event::ActionIntended { action, verb, case } => {
-            query("INSERT OR IGNORE INTO actions (id, leaf, at, verb, case_id, session, step) VALUES (?, ?, ?, ?, ?, ?, ?)")
+            query("INSERT OR IGNORE INTO actions (id, leaf, at, verb, case_id, session, recorded, step) VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
                 .bind(action.to_string())
                 .bind(leaf)
                 .bind(&at)
                 .bind(verb.as_str())
                 .bind(case.map(|c| c.to_string()))
                 .bind(&session)
+                .bind(&recorded)
                 .bind(open.detail.as_ref().map(Value::to_string))
                 .execute(&mut *db)
                 .await?;
@@ -252,7 +279,22 @@ async fn apply(db: &mut SqliteConnection, open: &OpenEntry) -> Result<()> {
                 .execute(&mut *db)
                 .await?;
         }
-        Event::LedgerCreated { .. }
+        Event::SessionLinked { kind_of, strength } if session.is_some() => {
+            query("INSERT OR REPLACE INTO links VALUES (?, ?, ?, ?, ?, ?, ?)")
+                .bind(leaf)
+                .bind(&session)
+                .bind(&recorded)
+                .bind(&at)
+                .bind(word(kind_of))
+                .bind(word(strength))
+                .bind(open.detail.as_ref().map(Value::to_string))
+                .execute(&mut *db)
+                .await?;
+        }
+        // Corrections are applied after this, for they change where other entries are shown.
+        Event::SessionJoined { .. }
+        | Event::SessionSplit { .. }
+        | Event::LedgerCreated { .. }
         | Event::DaemonStarted { .. }
         | Event::DaemonStopped
         | Event::KeyCreated { .. }

@@ -3,6 +3,7 @@
 use super::{
     Result,
     apply::{detail, word},
+    corrections::{self, Corrections},
 };
 use custody_model::*;
 use sqlx::{SqliteConnection, query};
@@ -11,8 +12,8 @@ use std::collections::BTreeMap;
 /// Collected from the messages of one batch.
 #[derive(Default)]
 pub(super) struct Messages {
-    sessions: BTreeMap<SessionId, Delta>,
-    leaves: Vec<(String, i64)>,
+    sessions: BTreeMap<String, Delta>,
+    leaves: Vec<Leaf>,
     calls: Vec<Call>,
     /// Calls and their answers.
     answered: BTreeMap<i64, i64>,
@@ -20,8 +21,11 @@ pub(super) struct Messages {
     outcomes: BTreeMap<i64, (String, Option<String>)>,
 }
 
-/// `leaf`, `session`, `server`, `tool`, `outcome`, `reason`, `at`.
-type Call = (i64, Option<String>, String, Option<String>, String, Option<String>, String);
+/// `leaf`, `session`, `server`, `tool`, `outcome`, `reason`, `at`, `recorded`.
+type Call = (i64, Option<String>, String, Option<String>, String, Option<String>, String, Option<String>);
+
+/// `session`, `leaf`, `recorded`, `asked`, `at`, `denied`.
+type Leaf = (String, i64, Option<String>, Option<i64>, String, bool);
 
 /// What a session's row grows by.
 #[derive(Default)]
@@ -33,32 +37,33 @@ struct Delta {
 }
 
 impl Messages {
-    /// Takes a message. Whether it is the first of its session in this batch.
-    pub fn add(&mut self, open: &OpenEntry, message: &Message) -> bool {
+    /// Takes a message. Gives its session, if it is the first of it in this batch.
+    pub fn add(&mut self, open: &OpenEntry, message: &Message, corrections: &Corrections) -> Option<String> {
         let at = open.entry.at.to_string();
         let leaf = open.leaf.0.cast_signed();
         let denied = message.direction == Direction::ToServer && message.outcome == Outcome::Denied;
         let calls =
             message.direction == Direction::ToServer && message.answers.is_none() && message.method.as_deref() == Some("tools/call");
-        let session = open.entry.session.map(|session| session.to_string());
-        let mut first = false;
-        if let Some((id, text)) = open.entry.session.zip(session.clone()) {
-            self.leaves.push((text, leaf));
-            let delta = self.sessions.entry(id).or_default();
-            first = delta.messages == 0;
+        let asked = message.answers.map(|call| call.0.cast_signed());
+        let (session, recorded) = corrections.place(open.entry.session, asked.unwrap_or(leaf));
+        let mut first = None;
+        if let Some(id) = &session {
+            self.leaves.push((id.clone(), leaf, recorded.clone(), asked, at.clone(), denied));
+            let delta = self.sessions.entry(id.clone()).or_default();
+            first = (delta.messages == 0).then(|| id.clone());
             delta.last.clone_from(&at);
             delta.messages += 1;
             delta.calls += i64::from(calls);
             delta.denied += i64::from(denied);
         }
         let reason = message.reason.as_ref().map(reason_words);
-        match (message.direction, message.answers.map(|call| call.0.cast_signed())) {
+        match (message.direction, asked) {
             (Direction::ToAgent, Some(call)) => drop(self.answered.insert(call, leaf)),
             (Direction::ToAgent, None) => {}
             (Direction::ToServer, Some(call)) => drop(self.outcomes.insert(call, (word(&message.outcome), reason))),
             (Direction::ToServer, None) if calls => {
                 let tool = message.tool.as_ref().map(|tool| tool.0.clone()).or_else(|| detail::<MessageDetail>(open).and_then(|d| d.tool));
-                self.calls.push((leaf, session, message.server.0.clone(), tool, word(&message.outcome), reason, at));
+                self.calls.push((leaf, session, message.server.0.clone(), tool, word(&message.outcome), reason, at, recorded));
             }
             (Direction::ToServer, None) => {}
         }
@@ -66,11 +71,16 @@ impl Messages {
     }
 
     /// Writes everything, calls before what became of them.
-    pub async fn write(self, db: &mut SqliteConnection) -> Result<()> {
+    pub async fn write(self, db: &mut SqliteConnection, corrections: &Corrections) -> Result<()> {
         let inserts = [
-            ("INSERT OR IGNORE INTO leaves SELECT value ->> 0, value ->> 1 FROM json_each(?)", rows(&self.leaves)),
             (
-                "INSERT OR REPLACE INTO calls SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, NULL
+                "INSERT OR IGNORE INTO leaves (session, leaf, recorded, asked, at, denied, message)
+                 SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, 1 FROM json_each(?)",
+                rows(&self.leaves),
+            ),
+            (
+                "INSERT OR REPLACE INTO calls (leaf, session, server, tool, outcome, reason, at, recorded)
+                 SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7
                  FROM json_each(?)",
                 rows(&self.calls),
             ),
@@ -95,9 +105,12 @@ impl Messages {
                 .bind(delta.messages)
                 .bind(delta.calls)
                 .bind(delta.denied)
-                .bind(session.to_string())
+                .bind(session)
                 .execute(&mut *db)
                 .await?;
+            if corrections.mentions(session) {
+                corrections::refresh_end(db, session).await?;
+            }
         }
         Ok(())
     }

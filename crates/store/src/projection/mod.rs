@@ -4,11 +4,14 @@
 //! erased here by applying it anew: rows come from what can still be opened.
 
 mod apply;
+mod corrections;
 mod messages;
 mod rows;
 
 pub use rows::*;
 
+#[cfg(test)]
+mod corrections_tests;
 #[cfg(test)]
 mod tests;
 
@@ -99,12 +102,16 @@ impl Projection {
 
     /// Sessions, latest first; `limit` at most.
     pub async fn sessions(&self, limit: u32) -> Result<Vec<SessionRow>> {
-        let rows = sqlx::query("SELECT * FROM sessions ORDER BY started DESC, id DESC LIMIT ?").bind(limit).fetch_all(&self.pool).await?;
+        let rows = sqlx::query("SELECT * FROM sessions WHERE shown_as IS NULL ORDER BY started DESC, id DESC LIMIT ?")
+            .bind(limit)
+            .fetch_all(&self.pool)
+            .await?;
         rows.iter().map(session_row).collect()
     }
 
-    /// One session.
+    /// One session; of one that was joined to another, the other.
     pub async fn session(&self, id: SessionId) -> Result<Option<SessionRow>> {
+        let id = self.shown_as(id).await?;
         let row = sqlx::query("SELECT * FROM sessions WHERE id = ?").bind(id.to_string()).fetch_optional(&self.pool).await?;
         row.as_ref().map(session_row).transpose()
     }
@@ -131,6 +138,7 @@ impl Projection {
 
     /// Every entry of a session, in leaf order.
     pub async fn leaves_of(&self, session: SessionId) -> Result<Vec<LeafIndex>> {
+        let session = self.shown_as(session).await?;
         let leaves: Vec<i64> = sqlx::query_scalar("SELECT leaf FROM leaves WHERE session = ? ORDER BY leaf")
             .bind(session.to_string())
             .fetch_all(&self.pool)
@@ -140,6 +148,7 @@ impl Projection {
 
     /// Tool calls of a session, in leaf order.
     pub async fn calls_of(&self, session: SessionId) -> Result<Vec<CallRow>> {
+        let session = self.shown_as(session).await?;
         let rows =
             sqlx::query("SELECT * FROM calls WHERE session = ? ORDER BY leaf").bind(session.to_string()).fetch_all(&self.pool).await?;
         rows.iter()
@@ -160,6 +169,7 @@ impl Projection {
 
     /// Findings of a session, in leaf order.
     pub async fn findings_of_session(&self, session: SessionId) -> Result<Vec<FindingRow>> {
+        let session = self.shown_as(session).await?;
         let rows = sqlx::query(concat!(findings!(), "WHERE f.session = ? ORDER BY f.leaf"))
             .bind(session.to_string())
             .fetch_all(&self.pool)
@@ -200,7 +210,9 @@ impl Projection {
         .await?;
         let mut sessions = HashSet::new();
         for body in rows {
-            sessions.extend(json::<Case>(body, "cases")?.sessions);
+            for session in json::<Case>(body, "cases")?.sessions {
+                sessions.extend(self.recorded_as(session).await?);
+            }
         }
         Ok(sessions)
     }
@@ -217,13 +229,21 @@ impl Projection {
     /// Cases in the order in which they were opened.
     pub async fn cases(&self) -> Result<Vec<CaseRow>> {
         let rows = sqlx::query(concat!(cases!(), "ORDER BY c.id")).fetch_all(&self.pool).await?;
-        rows.iter().map(case_row).collect()
+        let mut cases: Vec<CaseRow> = rows.iter().map(case_row).collect::<Result<_>>()?;
+        let is_corrected: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM corrections)").fetch_one(&self.pool).await?;
+        if is_corrected {
+            for row in &mut cases {
+                row.case = self.corrected(row.case.clone()).await?;
+            }
+        }
+        Ok(cases)
     }
 
     /// One case.
     pub async fn case(&self, id: CaseId) -> Result<Option<CaseRow>> {
         let row = sqlx::query(concat!(cases!(), "WHERE c.id = ?")).bind(id.to_string()).fetch_optional(&self.pool).await?;
-        row.as_ref().map(case_row).transpose()
+        let Some(row) = row.as_ref().map(case_row).transpose()? else { return Ok(None) };
+        Ok(Some(CaseRow { case: self.corrected(row.case).await?, ..row }))
     }
 
     /// Actions of a case, in leaf order: those that name it, and the freeze in the decision itself, which came before
@@ -339,18 +359,20 @@ impl Projection {
             ("applied", "SELECT json_array(leaves) FROM applied"),
             (
                 "sessions",
-                "SELECT json_array(id, principal, role, task, assurance, source, allowlist, started, last, ended, why, messages, calls, denied, findings) FROM sessions ORDER BY id",
+                "SELECT json_array(id, principal, role, task, assurance, source, allowlist, started, last, ended, why, messages, calls, denied, findings, shown_as) FROM sessions ORDER BY id",
             ),
-            ("leaves", "SELECT json_array(session, leaf) FROM leaves ORDER BY session, leaf"),
-            ("calls", "SELECT json_array(leaf, session, server, tool, outcome, reason, at, answered) FROM calls ORDER BY leaf"),
+            ("leaves", "SELECT json_array(session, leaf, recorded, asked, at, message, denied, ended) FROM leaves ORDER BY session, leaf"),
+            ("links", "SELECT json_array(leaf, session, recorded, at, kind, strength, link) FROM links ORDER BY leaf"),
+            ("corrections", "SELECT json_array(leaf, at, kind, session, other, from_leaf, detail, undone) FROM corrections ORDER BY leaf"),
+            ("calls", "SELECT json_array(leaf, session, recorded, server, tool, outcome, reason, at, answered) FROM calls ORDER BY leaf"),
             (
                 "findings",
-                "SELECT json_array(id, leaf, session, at, rule, priority, requirement, finding, triage, disposition, case_id, repeats) FROM findings ORDER BY id",
+                "SELECT json_array(id, leaf, session, recorded, at, rule, priority, requirement, finding, triage, disposition, case_id, repeats) FROM findings ORDER BY id",
             ),
             ("assessments", "SELECT json_array(subject, leaf, verdict, assessment) FROM assessments ORDER BY subject"),
             ("suppressions", "SELECT json_array(id, leaf, rule, until, body, ended, hidden) FROM suppressions ORDER BY id"),
             ("cases", "SELECT json_array(id, leaf, body) FROM cases ORDER BY id"),
-            ("actions", "SELECT json_array(id, leaf, at, verb, case_id, session, step, receipt) FROM actions ORDER BY id"),
+            ("actions", "SELECT json_array(id, leaf, at, verb, case_id, session, recorded, step, receipt) FROM actions ORDER BY id"),
             ("freezes", "SELECT json_array(action, leaf, scopes) FROM freezes ORDER BY action"),
             ("alerts", "SELECT json_array(leaf, case_id, record) FROM alerts ORDER BY leaf"),
             ("evidence", "SELECT json_array(leaf, case_id, at, digest, detail) FROM evidence ORDER BY leaf"),

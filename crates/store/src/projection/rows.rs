@@ -25,6 +25,38 @@ pub struct SessionRow {
     pub findings: u64,
 }
 
+/// What tied messages to a session, and the entry that showed it (R9).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names are those of the model")]
+pub struct LinkRow {
+    pub leaf: LeafIndex,
+    pub at: Timestamp,
+    pub kind: LinkKind,
+    pub strength: Strength,
+    pub link: Option<Link>,
+}
+
+/// How a person corrected sessions (R9).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CorrectionRow {
+    /// The entry.
+    pub leaf: LeafIndex,
+    /// When.
+    pub at: Timestamp,
+    /// `join`; `split`; `part`: a join was taken back.
+    pub kind: String,
+    /// Which one went on.
+    pub session: SessionId,
+    /// Joined to it, or split from it.
+    pub other: SessionId,
+    /// From which entry on it was split; of a `part` the join.
+    pub from: Option<LeafIndex>,
+    /// Who and why.
+    pub detail: Option<Correction>,
+    /// The correction that took it back.
+    pub undone: Option<LeafIndex>,
+}
+
 /// One tool call (R1).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names are those of the model")]

@@ -6,22 +6,39 @@ use super::{
         backend::Backend,
         output::plain,
     },
-    Failure, Output, Place,
+    Failure, Output, Place, code,
 };
 use crate::{
-    adopt::{self, AdoptOptions},
+    adopt::{
+        self, AdoptOptions,
+        clients::{self, Named, Surroundings},
+    },
     api::{ActRequest, DaemonFile},
     trust::Home,
 };
 use jiff::Timestamp;
 use serde_json::json;
-use std::{fmt::Write as _, path::Path, process::ExitCode};
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+const NOTHING_WRITTEN: &str = "\nNothing was written.";
 
 pub async fn adopt(place: &Place, args: AdoptArgs, output: &Output) -> Result<ExitCode, Failure> {
     let home = place.open()?;
     place.authorise(&home)?;
-    let options = AdoptOptions { path: args.path, client: args.client, role: args.role, task: args.task, program: program() };
+    let AdoptArgs { path, client, role, task, dry_run } = args;
+    let options = AdoptOptions { path: file_of(path)?, client, role, task, program: program(), dry_run };
     let done = adopt::adopt(&home, &options, Timestamp::now())?;
+    if let Some(difference) = &done.difference {
+        output.show(&done, || {
+            let left = done.left.iter().map(|(name, why)| format!("  {} stays as it is: {}\n", plain(name), plain(why)));
+            format!("{}{}{NOTHING_WRITTEN}", shown(difference), left.collect::<String>())
+        })?;
+        return Ok(ExitCode::SUCCESS);
+    }
     if done.changed {
         let detail = json!({ "file": done.path, "client": done.client, "servers": done.servers });
         record(place, &home, "adopt_client", detail, output).await;
@@ -59,7 +76,13 @@ pub async fn adopt(place: &Place, args: AdoptArgs, output: &Output) -> Result<Ex
 pub async fn release(place: &Place, args: ReleaseArgs, output: &Output) -> Result<ExitCode, Failure> {
     let home = place.open()?;
     place.authorise(&home)?;
-    let done = adopt::release(&home, &args.path)?;
+    let path = file_of(args.path)?;
+    if args.dry_run {
+        let done = adopt::show_release(&home, &path)?;
+        output.show(&done, || format!("{}{NOTHING_WRITTEN}", shown(done.difference.as_deref().unwrap_or_default())))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let done = adopt::release(&home, &path)?;
     record(place, &home, "release_client", json!({ "file": done.path, "client": done.client, "restored": done.restored }), output).await;
     output.show(&done, || {
         let mut text = match (done.present, done.exact) {
@@ -76,6 +99,30 @@ pub async fn release(place: &Place, args: ReleaseArgs, output: &Output) -> Resul
         text
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The file that is meant by the name of a client; any other path is itself.
+fn file_of(path: PathBuf) -> Result<PathBuf, Failure> {
+    let named = path.to_str().filter(|_| !path.exists()).zip(Surroundings::of_process());
+    let Some((client, surroundings)) = named else { return Ok(path) };
+    let list = |files: &[PathBuf]| files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ");
+    match clients::find(client, &surroundings) {
+        Named::Unknown => Ok(path),
+        Named::File(file) => Ok(file),
+        Named::Nowhere(places) => {
+            let help = format!("looked at {}; give the file if it is elsewhere", list(&places));
+            Err(Failure::new(code::FAILED_CHECK, "not_found", format!("{client} lists no server in the usual places"), help))
+        }
+        Named::Several(files) => {
+            let help = format!("give one of them: {}", list(&files));
+            Err(Failure::new(code::USAGE, "ambiguous", format!("{client} lists servers in several files"), help))
+        }
+    }
+}
+
+/// A difference without control characters of its own.
+fn shown(difference: &str) -> String {
+    difference.lines().map(|line| format!("{}\n", plain(&line.replace('\t', "    ")))).collect()
 }
 
 /// Custody's own acts are in the ledger too (promise 7). The act itself is done: a failure to record it is said, not hidden.

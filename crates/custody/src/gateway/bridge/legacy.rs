@@ -17,7 +17,7 @@ use super::{
 };
 use crate::core::Core;
 use bytes::Bytes;
-use custody_model::{Link, SessionId};
+use custody_model::SessionId;
 use futures_util::stream;
 use http::StatusCode;
 use std::{collections::HashMap, sync::Arc};
@@ -60,7 +60,7 @@ impl Bridge {
             core: self.core.clone(),
             draining: exchange.draining.clone(),
         };
-        self.core.link(session, &exchange.peer, Link::McpSession(self.name.clone(), token.clone()));
+        self.core.link_mcp_session(session, &exchange.peer, &token);
         let address = path(&self.name, &token).into_bytes();
         self.core.told(&exchange.peer, None, &address);
         let first = Some(endpoint_event(&address));

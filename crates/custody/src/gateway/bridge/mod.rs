@@ -17,7 +17,7 @@ use crate::config::Secret;
 use crate::core::{Call, Core, Decision, Inbound};
 use bytes::Bytes;
 use custody_engine::wire::{self, Frame, splice};
-use custody_model::{Link, PrincipalName, ServerName, Shape};
+use custody_model::{PrincipalName, ServerName, Shape};
 use futures_util::{Stream, StreamExt, stream};
 use hangup::Hangup;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
@@ -166,7 +166,7 @@ impl Bridge {
         let asked = Asked { request: &bytes, streamed: prefers_stream(&exchange.head.headers), stream: number_of_stream, hangup };
         let mut response = answer(answers, asked, process.routes()).await;
         if let (true, Key::Session(id)) = (opens, &process.key) {
-            self.core.link(call.session, &exchange.peer, Link::McpSession(self.name.clone(), id.clone()));
+            self.core.link_mcp_session(call.session, &exchange.peer, id);
             response.headers_mut().insert("mcp-session-id", HeaderValue::from_str(id).expect("hexadecimal"));
         }
         Ok(response)
