@@ -18,6 +18,8 @@ from mcp import Client, types
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
 
+import oauth
+
 SAMPLES = {"string": "text", "number": 1.5, "integer": 2, "boolean": True, "array": [], "object": {}}
 
 
@@ -45,7 +47,8 @@ async def drive(url, headers):
     revision = os.environ.get("MCP_CONFORMANCE_PROTOCOL_VERSION", "2025-11-25")
     mode = "auto" if revision >= "2026-07-28" else "legacy"
     context = json.loads(os.environ.get("MCP_CONFORMANCE_CONTEXT") or "{}")
-    transport = streamable_http_client(url, http_client=create_mcp_http_client(headers=headers))
+    auth = oauth.provider(url) if authorizes() else None
+    transport = streamable_http_client(url, http_client=create_mcp_http_client(headers=headers, auth=auth))
     async with Client(transport, mode=mode, elicitation_callback=elicited, read_timeout_seconds=15) as client:
         listed = await attempt(client.list_tools())
         tools = {tool.name: tool.model_dump(by_alias=True, exclude_none=True) for tool in (listed.tools if listed else [])}
@@ -66,6 +69,11 @@ async def drive(url, headers):
                 await attempt(client.get_prompt(prompt.name, {argument.name: "text" for argument in prompt.arguments or []}))
 
 
+def authorizes():
+    """Whether the scenario is one of authorization: then the server is transparent, and the client brings no key of Custody's."""
+    return os.environ.get("MCP_CONFORMANCE_SCENARIO", "").startswith("auth/")
+
+
 def through(program, url, folder):
     """Starts Custody in front of the server. Returns the process, and where and how to reach the server through it."""
     custody = [program, "--home", str(folder / "home")]
@@ -77,6 +85,9 @@ def through(program, url, folder):
     entries.write_text(json.dumps({"mcpServers": {"suite": {"type": "http", "url": url}}}))
     run("adopt", str(entries), "--client", "python")
     headers = json.loads(entries.read_text())["mcpServers"]["suite"]["headers"]
+    if authorizes():
+        config.write_text(config.read_text().replace("[servers.suite]", '[servers.suite]\nauthorization = "transparent"'))
+        headers = None
     up = ["--json", "up", "--agents", "127.0.0.1:0", "--operators", "127.0.0.1:0"]
     process = subprocess.Popen([*custody, *up], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     ready = json.loads(process.stdout.readline())

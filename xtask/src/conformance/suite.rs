@@ -84,16 +84,21 @@ impl Verdicts {
         self.0.iter().filter(|(_, verdict)| **verdict == Verdict::Passed).map(|(id, _)| id.clone()).collect()
     }
 
-    /// What stands in a folder of results, in subfolders that begin with `prefix`.
+    /// What stands in a folder of results, in subfolders that begin with `prefix`. `auth/…` scenarios have a folder in between.
     ///
     /// # Errors
     /// When there is nothing, or something cannot be read.
     pub fn read(folder: &Path, prefix: &str) -> io::Result<Verdicts> {
         let mut verdicts = Verdicts::default();
-        for entry in fs::read_dir(folder)? {
+        let groups = [(folder.to_owned(), ""), (folder.join("auth"), "auth/")];
+        let groups = groups.iter().filter(|(folder, _)| folder.is_dir());
+        let entries: Vec<_> =
+            groups.flat_map(|(folder, group)| fs::read_dir(folder).into_iter().flatten().map(move |one| (group, one))).collect();
+        for (group, entry) in entries {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
             let Some(scenario) = name.strip_prefix(prefix).and_then(|name| name.get(..name.len().checked_sub(STAMP)?)) else { continue };
+            let scenario = format!("{group}{scenario}");
             // A scenario that broke off passed nothing.
             let Ok(checks) = fs::read(entry.path().join("checks.json")) else { continue };
             let checks: Value = serde_json::from_slice(&checks)?;
