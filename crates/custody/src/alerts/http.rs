@@ -56,10 +56,15 @@ impl Endpoint {
         self.url.path_and_query().map(|p| p.as_str()).filter(|p| p.len() > 1).unwrap_or_default()
     }
 
-    /// Posts `body` once.
+    /// Posts JSON once.
     pub(crate) async fn post(&self, body: &[u8], headers: &[(&'static str, String)]) -> Result<String, Refusal> {
+        self.post_as("application/json", body, headers).await
+    }
+
+    /// Posts `body` once.
+    pub(crate) async fn post_as(&self, kind: &'static str, body: &[u8], headers: &[(&'static str, String)]) -> Result<String, Refusal> {
         let mut request = Request::post(self.url.clone())
-            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::CONTENT_TYPE, kind)
             .header(header::USER_AGENT, concat!("custody/", env!("CARGO_PKG_VERSION")));
         for (name, value) in headers {
             request = request.header(*name, value);

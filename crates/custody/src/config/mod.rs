@@ -33,7 +33,7 @@ pub use listeners::{Agents, Certificate, Operators};
 pub use people::{Argument, Client, Role, Task, Text};
 pub use secret::Secret;
 pub use servers::{Authorization, Manifest, Server, Upstream};
-pub use settings::{Automatic, Containment, Durability, Ledger, LedgerCopy, Limits, Policies, Rules, Sessions};
+pub use settings::{Automatic, Containment, Durability, Ledger, LedgerCopy, Limits, Policies, Rules, Sessions, Telemetry};
 
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, io::Read, path::Path};
@@ -69,6 +69,8 @@ pub struct Config {
     pub containment: Containment,
     /// Where alerts go, by name.
     pub alerts: BTreeMap<String, AlertChannel>,
+    /// What is shown to those who watch machines.
+    pub telemetry: Telemetry,
     /// The text it was read from: what the ledger records (R5). It may hold secrets, so it is shown to nobody.
     pub text: Secret,
 }

@@ -23,6 +23,7 @@ pub(super) struct Config {
     pub policies: Policies,
     pub containment: Containment,
     pub alerts: BTreeMap<String, Alert>,
+    pub telemetry: super::Telemetry,
 }
 
 impl Default for Config {
@@ -43,6 +44,7 @@ impl Default for Config {
             policies: Policies::default(),
             containment: Containment::default(),
             alerts: BTreeMap::new(),
+            telemetry: super::Telemetry::default(),
         }
     }
 }

@@ -122,6 +122,14 @@ pub struct Containment {
     pub automatic: Vec<Automatic>,
 }
 
+/// `[telemetry]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Telemetry {
+    /// Base address of an OpenTelemetry collector (OTLP over HTTP); `None`: no spans.
+    pub otlp: Option<String>,
+}
+
 impl Ledger {
     /// `sync_ms`.
     pub fn sync(&self) -> Duration {

@@ -5,7 +5,10 @@
 
 use super::{Call, Core, Decision, Inbound, Peer, Permit, Refusal, Returned, Sending, links::Shown, manifest::Screen};
 use crate::gateway::{headers, reply};
-use crate::telemetry::Said;
+use crate::telemetry::{
+    Said,
+    spans::{Begun, Open},
+};
 use custody_engine::{
     contain::{Freeze, freeze_step},
     detect::{EventKind, Facts, FindingDraft, PolicyOutcome},
@@ -37,6 +40,16 @@ struct Judged {
     stop: bool,
     /// Whether it waits for a person, being allowed otherwise.
     hold: bool,
+}
+
+impl Judged {
+    fn outcome(&self) -> Outcome {
+        match (self.stop, self.hold) {
+            (true, _) => Outcome::Denied,
+            (false, true) => Outcome::Held,
+            (false, false) => Outcome::Allowed,
+        }
+    }
 }
 
 /// What one decision led to.
@@ -84,7 +97,7 @@ impl Core {
     /// The second value: whether this decision froze something.
     fn decide(self: &Arc<Self>, inbound: &Inbound<'_>, frame: &Frame, id: Option<Vec<u8>>) -> Result<(Decided, bool), LedgerError> {
         let peer = inbound.peer;
-        let now = self.now();
+        let (arrived, now) = (Timestamp::now(), self.now());
         let (session, mut scopes) = self.attribute(peer, Shown::of(inbound, frame), now)?;
         scopes.push(Scope::Server(peer.server.clone()));
         scopes.extend(frame.messages().iter().filter_map(tool_of).map(|tool| Scope::Tool(peer.server.clone(), ToolName(tool.to_owned()))));
@@ -133,6 +146,7 @@ impl Core {
                 cursor: asks_for_more(inbound.bytes, frame),
                 initialize: frame.method.as_deref() == Some("initialize"),
                 scopes: scopes.clone(),
+                span: self.begin_span(inbound, frame, session, recorded.leaf(), (&judged, arrived)),
             };
             let findings = self.record_findings(peer, session, call.leaf, &judged.findings);
             if let Some((step, took, at)) = &freeze {
@@ -302,11 +316,7 @@ impl Core {
             method: known.map(str::to_owned),
             tool: name.filter(|tool| self.is_listed(&peer.server, tool)).map(ToolName),
             answers: None,
-            outcome: match (judged.stop, judged.hold) {
-                (true, _) => Outcome::Denied,
-                (false, true) => Outcome::Held,
-                (false, false) => Outcome::Allowed,
-            },
+            outcome: judged.outcome(),
             reason: judged.reason.clone(),
             denial,
             spliced: inbound.spliced.map(|s| s.splices.clone()).unwrap_or_default(),
@@ -318,6 +328,31 @@ impl Core {
             event: Event::Message(message),
             detail: Some(serde_json::to_value(detail).expect("a message detail is plain data")),
             body: Some(inbound.bytes.to_vec()),
+        })
+    }
+
+    /// A span says no more than a leaf: names of the protocol, and of tools only those that were listed.
+    fn begin_span(
+        &self,
+        inbound: &Inbound<'_>,
+        frame: &Frame,
+        session: SessionId,
+        leaf: LeafIndex,
+        (judged, at): (&Judged, Timestamp),
+    ) -> Open {
+        let header = |name: &str| inbound.headers.and_then(|headers| headers.get(name)?.to_str().ok());
+        self.spans.begin(&Begun {
+            at,
+            traceparent: frame.traceparent.as_deref().or_else(|| header("traceparent")),
+            tracestate: header("tracestate"),
+            method: frame.method.as_deref().filter(|method| wire::known_method(method)),
+            tool: tool_of(frame).filter(|tool| self.spans.are_on() && self.is_listed(&inbound.peer.server, tool)),
+            version: frame.version().or_else(|| header("mcp-protocol-version")),
+            transport: inbound.peer.transport,
+            server: &inbound.peer.server,
+            session,
+            leaf,
+            outcome: judged.outcome(),
         })
     }
 
@@ -479,6 +514,9 @@ impl Core {
             self.hand_out(call.session, peer, &frame, bytes, now);
         }
         self.see_answer(peer, answered, bytes.len(), recorded.leaf(), now);
+        if let Some(call) = answered {
+            call.span.answered(withheld || frame.shape == Shape::Error);
+        }
         let returned = match (denial, sanitised) {
             (None, None) => Returned::Pass,
             (None, Some(bytes)) => Returned::Sanitised(bytes),

@@ -43,7 +43,7 @@ pub use view::{ServerStatus, Status};
 
 use crate::alerts::Outbox;
 use crate::config::{Config, Mode};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, spans::Spans};
 use crate::trust::{Clients, Home};
 use attach::Attachments;
 use custody_engine::{contain::Automatic, detect::Detector, manifest::Pins, policy::Policies, session::SessionGraph, wire};
@@ -100,6 +100,7 @@ pub struct Core {
     waiting: held::Waiting,
     outbox: Outbox,
     metrics: Metrics,
+    spans: Spans,
     raised: mpsc::Sender<incident::Job>,
     refused: Mutex<u64>,
     tasks: TaskTracker,

@@ -1,9 +1,12 @@
 //! Opening a home: ledger, projection, freezes, policies, rules; and closing it again.
 
 use super::{Clock, Core, CoreError, FINDINGS_WAITING, attach::Attachments, copies, gate::Gate, incident::Job, manifest::Listings};
-use crate::alerts::{Channel, ChannelConfig, Outbox};
+use crate::alerts::{Channel, ChannelConfig, Outbox, http::Endpoint};
 use crate::config::{Automatic as Act, Config, Durability, LedgerCopy};
-use crate::telemetry::Metrics;
+use crate::telemetry::{
+    Metrics,
+    spans::{self, Spans},
+};
 use crate::trust::{Clients, Home};
 use custody_engine::{
     contain::{Automatic, Freeze},
@@ -92,6 +95,15 @@ impl Core {
                 }
             }
         });
+        let metrics = Metrics::new(config.servers.keys().cloned().map(ServerName));
+        let collector = config.telemetry.otlp.as_deref().map(collector).transpose()?;
+        let (spans, waiting) = match &collector {
+            Some(_) => {
+                let (spans, waiting) = Spans::on(metrics.spans_dropped());
+                (spans, Some(waiting))
+            }
+            None => (Spans::off(), None),
+        };
         let webhooks = copies::webhooks(&config.ledger.copies)?;
         catch_up(&ledger, &ledger.reader(), &projection).await?;
         let freezes = projection.active_freezes().await?.into_iter().map(|row| Freeze { action: row.action, scopes: row.scopes }).collect();
@@ -138,7 +150,8 @@ impl Core {
             attachments: Attachments::default(),
             waiting: super::held::Waiting::default(),
             outbox,
-            metrics: Metrics::new(config.servers.keys().cloned().map(ServerName)),
+            metrics,
+            spans,
             raised,
             refused: Mutex::new(0),
             tasks: TaskTracker::new(),
@@ -154,6 +167,9 @@ impl Core {
         core.tasks.spawn(core.clone().watch_rules());
         for webhook in webhooks {
             core.tasks.spawn(copies::tell(webhook, core.ledger.watch_checkpoints(), core.stop.clone()));
+        }
+        if let Some((endpoint, waiting)) = collector.zip(waiting) {
+            core.tasks.spawn(spans::send(endpoint, waiting, core.metrics.spans_dropped(), core.stop.clone()));
         }
         core.started(&recovery, &rules_text);
         Ok(core)
@@ -189,6 +205,14 @@ impl Core {
             tracing::error!(%error, "the ledger was not closed in order");
         }
     }
+}
+
+/// Where spans go: `/v1/traces` of the configured base address.
+fn collector(base: &str) -> Result<Endpoint, CoreError> {
+    let name = "telemetry.otlp".to_owned();
+    let url = Some(format!("{}/v1/traces", base.trim_end_matches('/')));
+    let config = ChannelConfig { name: name.clone(), kind: "webhook".to_owned(), url, ..ChannelConfig::default() };
+    Endpoint::open(&config).map_err(|error| CoreError::Alerts { channel: name, why: error.to_string() })
 }
 
 fn channels(config: &Config) -> Result<Vec<Channel>, CoreError> {

@@ -1,5 +1,6 @@
 //! Who is at the other end, and what a decision hands back.
 
+use crate::telemetry::spans::Open;
 use custody_engine::wire::splice::Spliced;
 use custody_model::*;
 use http::{HeaderMap, StatusCode};
@@ -67,6 +68,8 @@ pub struct Call {
     pub initialize: bool,
     /// Everything a freeze can name that would stop it.
     pub scopes: Arc<[Scope]>,
+    /// Its span, where spans are sent.
+    pub span: Open,
 }
 
 impl Call {

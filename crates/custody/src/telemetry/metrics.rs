@@ -63,6 +63,7 @@ pub struct Metrics {
     servers: HashMap<ServerName, Server>,
     findings: IntCounterVec,
     refused: IntCounterVec,
+    spans_dropped: IntCounter,
     entries: IntGauge,
     behind: IntGauge,
     frozen: IntGauge,
@@ -107,6 +108,7 @@ impl Metrics {
                 &registry,
                 IntCounterVec::new(Opts::new("custody_credentials_refused_total", "Requests without a valid credential."), &["listener"]),
             ),
+            spans_dropped: kept(&registry, IntCounter::new("custody_spans_dropped_total", "Spans that found no room or no collector.")),
             entries: gauge("custody_ledger_entries", "Entries in the ledger."),
             behind: gauge("custody_projection_behind_entries", "Entries that the tables do not show yet."),
             frozen: gauge("custody_frozen_scopes", "Scopes that are frozen."),
@@ -144,6 +146,11 @@ impl Metrics {
     /// A request came without a valid credential.
     pub fn refused(&self, listener: &str) {
         self.refused.with_label_values(&[listener]).inc();
+    }
+
+    /// Counts spans that could not be sent.
+    pub fn spans_dropped(&self) -> IntCounter {
+        self.spans_dropped.clone()
     }
 
     /// The text format, version 0.0.4.
