@@ -169,7 +169,11 @@ fn servers_of_the_working_directory_are_taken_over() {
     assert_eq!(fs::read_to_string(desk.join(".mcp.json")).unwrap(), original);
     let client = fs::read_to_string(daemon.ready["client_config"].as_str().unwrap()).unwrap();
     let client: serde_json::Value = serde_json::from_str(&client).unwrap();
-    assert_eq!(client["mcpServers"]["practice"]["url"], daemon.ready["servers"][0]["url"]);
+    for server in ["practice", "odd"] {
+        let url = client["mcpServers"][server]["url"].as_str().unwrap();
+        assert!(url.ends_with(&format!("/mcp/{server}")), "{url}");
+        assert!(daemon.ready["servers"].as_array().unwrap().iter().any(|ready| ready["url"] == url), "{}", daemon.ready);
+    }
     assert!(client["mcpServers"]["practice"]["headers"]["Authorization"].as_str().unwrap().starts_with("Bearer cck_"));
     assert_eq!(home.json(&["status"])["clients"], serde_json::json!(["desk"]));
     assert_eq!(daemon.stop(), 0);
