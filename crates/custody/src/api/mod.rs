@@ -2,7 +2,7 @@
 //!
 //! `GET` and `POST /api/v1/manifest`; `GET /api/v1/status`, `/sessions`, `/sessions/{id}`, `/incidents`, `/incidents/{id}`; `POST /api/v1/contain`, `/undo`,
 //! `/evidence/export`, `/acts`; `GET /api/v1/rules`; `POST /api/v1/rules/reload`, `/rules/suppress`, `/rules/unsuppress`. JSON in and out, bearer operator token, loopback names only. Errors have one shape:
-//! `{"error": {"code", "message", "help"}}`. Beside it [`outside`]: `GET /metrics`, `/healthz`, `/readyz`.
+//! `{"error": {"code", "message", "help"}}`. Beside it [`mod@outside`]: `GET /metrics`, `/healthz`, `/readyz`.
 
 mod client;
 mod core;
