@@ -305,6 +305,24 @@ fn a_changed_tool_is_drift_until_somebody_decides() {
 }
 
 #[test]
+fn what_a_tool_says_of_its_effects_is_read_from_its_pin_and_only_a_recorded_change_makes_it_new() {
+    let hinted = |description: &str, read_only: bool| json!({"name": "a", "description": description, "annotations": {"readOnlyHint": read_only, "openWorldHint": "odd"}});
+    let mut world = World::new(FirstUse::Pin);
+    let known = |world: &World| world.pins.tool(&"s".into(), &"agent".into(), "a");
+    assert_eq!(known(&world), Default::default(), "what was never listed may change something");
+    world.see("s", &[hinted("broken", true)]);
+    assert_eq!(known(&world), Default::default(), "annotations that cannot be read say nothing");
+    let good = json!({"name": "a", "description": "reads", "annotations": {"readOnlyHint": true}});
+    world.rule(&"s".into(), Ruling::Pinned, &tools(&[good.clone()]).items[0], None);
+    let (hints, since) = known(&world);
+    assert!(!hints.writes() && since.is_none(), "pinned without a change record: no known change");
+    world.rule(&"s".into(), Ruling::Approved, &tools(&[good]).items[0], Some("CHG-2"));
+    assert_eq!(known(&world).1, Some(world.now));
+    world.rule(&"s".into(), Ruling::Approved, &tools(&[tool("a", "says nothing")]).items[0], Some("CHG-3"));
+    assert!(known(&world).0.writes());
+}
+
+#[test]
 fn removal_is_recorded_and_only_a_different_return_is_drift() {
     let mut world = World::new(FirstUse::Pin);
     world.see("s", &[tool("a", "one"), tool("b", "two")]);
