@@ -313,7 +313,7 @@ fn what_a_tool_says_of_its_effects_is_read_from_its_pin_and_only_a_recorded_chan
     world.see("s", &[hinted("broken", true)]);
     assert_eq!(known(&world), Default::default(), "annotations that cannot be read say nothing");
     let good = json!({"name": "a", "description": "reads", "annotations": {"readOnlyHint": true}});
-    world.rule(&"s".into(), Ruling::Pinned, &tools(&[good.clone()]).items[0], None);
+    world.rule(&"s".into(), Ruling::Pinned, &tools(std::slice::from_ref(&good)).items[0], None);
     let (hints, since) = known(&world);
     assert!(!hints.writes() && since.is_none(), "pinned without a change record: no known change");
     world.rule(&"s".into(), Ruling::Approved, &tools(&[good]).items[0], Some("CHG-2"));
