@@ -4,6 +4,7 @@
 pub mod adopt;
 pub mod alerts;
 pub mod api;
+mod causes;
 pub mod cli;
 pub mod config;
 pub mod core;

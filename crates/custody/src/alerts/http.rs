@@ -1,6 +1,7 @@
 //! The HTTP client of the webhook channels: one request, no redirects, a bounded answer.
 
 use super::channels::{ChannelConfig, ChannelError, Refusal};
+use crate::causes::chain;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full};
@@ -10,7 +11,7 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use rustls::pki_types::{CertificateDer, pem::PemObject};
-use std::{error::Error, net::IpAddr, path::Path, sync::Arc, time::Duration};
+use std::{net::IpAddr, path::Path, sync::Arc, time::Duration};
 
 /// Bytes of an answer that are read.
 const ANSWER: usize = 4096;
@@ -117,16 +118,4 @@ async fn beginning(response: Response<hyper::body::Incoming>) -> Vec<u8> {
         }
     }
     read
-}
-
-/// An error with its causes: a failed connection says why only at its end.
-pub(super) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
 }

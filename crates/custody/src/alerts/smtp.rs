@@ -3,9 +3,9 @@
 use super::{
     Alert,
     channels::{ChannelConfig, ChannelError, Kind, Refusal, Send},
-    http::{chain, loopback},
+    http::loopback,
 };
-use crate::config::Tls;
+use crate::{causes::chain, config::Tls};
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use lettre::{

@@ -5,7 +5,7 @@ use super::{
     ActRequest, ApiError, CaseRow, ContainRequest, DaemonFile, ErrorBody, ExportRequest, Exported, IncidentView, SessionRow, SessionView,
     Status, UndoRequest,
 };
-use crate::trust::Secret;
+use crate::{causes, trust::Secret};
 use bytes::Bytes;
 use custody_model::Receipt;
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -201,7 +201,7 @@ impl ApiClient {
             .body(Full::new(Bytes::from(body)))
             .map_err(|error| strange(error.to_string()))?;
         let exchange = async {
-            let response = self.http.request(request).await.map_err(|error| unreachable(root_cause(&error)))?;
+            let response = self.http.request(request).await.map_err(|error| unreachable(causes::root(&error)))?;
             let status = response.status();
             let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await.map_err(|error| strange(error.to_string()))?;
             Ok::<_, ClientError>((status, body.to_bytes()))
@@ -227,12 +227,4 @@ pub(super) fn plain(id: &str) -> Result<&str, ApiError> {
         return Ok(id);
     }
     Err(ApiError::BadRequest(format!("`{}` is not an id", id.chars().take(80).collect::<String>())))
-}
-
-fn root_cause(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    cause.to_string()
 }

@@ -363,21 +363,7 @@ impl Core {
             return Ok(sending);
         }
         let denial = DenialId(uuid::Uuid::now_v7());
-        let message = Message {
-            direction: Direction::ToServer,
-            server: peer.server.clone(),
-            transport: peer.transport,
-            shape: Shape::Request,
-            method: call.method.clone().filter(|method| wire::known_method(method)),
-            tool: None,
-            answers: Some(call.leaf),
-            outcome: Outcome::Denied,
-            reason: Some(DenyReason::Overtaken),
-            denial: Some(denial),
-            spliced: Vec::new(),
-            forwarded: None,
-        };
-        self.note(Some(call.session), Event::Message(message), None::<()>);
+        self.resolved(&call, &peer, Outcome::Denied, Some(DenyReason::Overtaken), Some(denial));
         Err(Refusal { status: StatusCode::OK, body: reply::denied(call.id.as_deref(), denial), answer: call.id.is_some() })
     }
 

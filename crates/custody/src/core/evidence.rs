@@ -1,6 +1,7 @@
 //! Evidence of a case leaves the ledger (E1, E2): the snapshot before a termination, and the export a person asks for.
 
 use super::{Core, CoreError, contain::Frozen};
+use crate::causes::chain;
 use crate::preserve::{self, Bundle, ExportRequest, Snapshot};
 use custody_model::*;
 use custody_store::ledger::Draft;
@@ -50,7 +51,7 @@ impl Core {
         let (reader, case) = (self.ledger.reader(), row.case);
         let (case_id, session) = (case.id, case.sessions.first().copied());
         let exported = tokio::task::spawn_blocking(move || preserve::export(&reader, &case, &request, signer.expose()));
-        let failed = |error: &dyn std::error::Error| CoreError::Export(causes(error));
+        let failed = |error: &dyn std::error::Error| CoreError::Export(chain(error));
         let bundle = exported.await.map_err(|e| failed(&e))?.map_err(|e| failed(&e))?;
         self.record_export(&bundle, case_id, session, by, reason)?;
         Ok(bundle)
@@ -103,16 +104,4 @@ impl Core {
         self.ledger.record(Draft { at: self.now(), session, event, detail: Some(detail), body: None })?;
         Ok(())
     }
-}
-
-/// An error with everything that caused it, in one line.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
 }

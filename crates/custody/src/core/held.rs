@@ -3,6 +3,7 @@
 
 use super::{Call, Core, CoreError, Decision, Peer, Permit, Refusal};
 use crate::gateway::reply;
+use custody_engine::wire;
 use custody_model::*;
 use http::StatusCode;
 use jiff::Timestamp;
@@ -65,7 +66,7 @@ impl Drop for Unanswered<'_> {
     fn drop(&mut self) {
         self.core.waiting.lock().remove(&self.id);
         if !self.answered {
-            self.core.resolve_held(self.call, self.peer, Outcome::Denied, Some(DenyReason::Deadline), Some(self.id));
+            self.core.resolved(self.call, self.peer, Outcome::Denied, Some(DenyReason::Deadline), Some(self.id));
         }
     }
 }
@@ -103,13 +104,13 @@ impl Core {
                 // Frozen meanwhile: an operator's word on one call does not outweigh it.
                 let freezes = self.gate.lock();
                 if freezes.find(call.scopes.iter()).is_some() {
-                    self.resolve_held(&call, &peer, Outcome::Denied, Some(DenyReason::Frozen), Some(id));
+                    self.resolved(&call, &peer, Outcome::Denied, Some(DenyReason::Frozen), Some(id));
                     drop(freezes);
                     drop(unanswered);
                     return Decision::Refuse(refused);
                 }
                 let epoch = freezes.epoch();
-                let recorded = self.resolve_held(&call, &peer, Outcome::Allowed, None, None);
+                let recorded = self.resolved(&call, &peer, Outcome::Allowed, None, None);
                 drop(freezes);
                 drop(unanswered);
                 match recorded {
@@ -120,21 +121,28 @@ impl Core {
             Some(Answer { by, allow: false }) => {
                 unanswered.answered = true;
                 let denied = DenyReason::Policy(PolicyId(format!("operator:{by}")));
-                self.resolve_held(&call, &peer, Outcome::Denied, Some(denied), Some(id));
+                self.resolved(&call, &peer, Outcome::Denied, Some(denied), Some(id));
                 Decision::Refuse(refused)
             }
             None => Decision::Refuse(refused),
         }
     }
 
-    /// What became of a held call; `false` when that could not be recorded.
-    fn resolve_held(&self, call: &Call, peer: &Peer, outcome: Outcome, reason: Option<DenyReason>, denial: Option<DenialId>) -> bool {
+    /// Records what became of a call after its first decision; `false` when that could not be recorded.
+    pub(super) fn resolved(
+        &self,
+        call: &Call,
+        peer: &Peer,
+        outcome: Outcome,
+        reason: Option<DenyReason>,
+        denial: Option<DenialId>,
+    ) -> bool {
         let message = Message {
             direction: Direction::ToServer,
             server: peer.server.clone(),
             transport: peer.transport,
             shape: Shape::Request,
-            method: call.method.clone(),
+            method: call.method.clone().filter(|method| wire::known_method(method)),
             tool: None,
             answers: Some(call.leaf),
             outcome,

@@ -12,7 +12,7 @@ pub mod figures;
 mod judge;
 pub mod plan;
 mod proof;
-mod random;
+pub(crate) mod random;
 mod receiver;
 pub mod record;
 pub mod scenarios;
@@ -26,6 +26,7 @@ pub use figures::Figures;
 pub use judge::source_is;
 
 use crate::{
+    causes::chain,
     practice::LoggedCall,
     trust::{Home, Secret},
 };
@@ -85,13 +86,7 @@ pub fn run(args: &Args, home: Option<PathBuf>, json: bool) -> ExitCode {
             if figures.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(error) => {
-            let mut text = format!("custody drill: {error}");
-            let mut cause = std::error::Error::source(&error);
-            while let Some(inner) = cause {
-                text.push_str(&format!(": {inner}"));
-                cause = inner.source();
-            }
-            anstream::eprintln!("{text}");
+            anstream::eprintln!("custody drill: {}", chain(&error));
             ExitCode::FAILURE
         }
     }

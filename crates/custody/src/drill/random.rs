@@ -9,18 +9,18 @@ pub struct Random(u64);
 impl Random {
     /// Numbers for `seed` of the scenario `name`; scenarios do not share numbers.
     pub fn new(name: &str, seed: u64) -> Random {
-        // FNV-1a of the name.
-        let name = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
-        Random(name ^ seed.wrapping_mul(0xd134_2543_de82_ef95))
+        Random(hashed(name) ^ seed.wrapping_mul(0xd134_2543_de82_ef95))
+    }
+
+    /// Numbers that go on from a state.
+    pub fn from_state(state: u64) -> Random {
+        Random(state)
     }
 
     /// The next 64 bits.
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        mixed(self.0)
     }
 
     /// A number from `low` to `high`, both included.
@@ -45,6 +45,19 @@ impl Random {
         }
         items
     }
+}
+
+/// FNV-1a of a name.
+pub fn hashed(name: &str) -> u64 {
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
+}
+
+/// One round of SplitMix64's mixing.
+pub fn mixed(state: u64) -> u64 {
+    let mut z = state;
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
 }
 
 #[cfg(test)]

@@ -47,10 +47,16 @@ pub fn report(plan: &Plan, record: &Record, figures: &Figures) -> String {
             _ = writeln!(out, "  {:14}  {DIM}{line}{DIM:#}", "");
         }
     }
+    close(&mut out, verdict(figures), 28, figures);
+    out
+}
+
+/// The end of every report: what was measured, names as wide as `width`; whether the drill held; what to do next.
+pub(super) fn close(out: &mut String, verdict: Vec<(&'static str, String, bool)>, width: usize, figures: &Figures) {
     out.push('\n');
-    for (name, value, good) in verdict(figures) {
+    for (name, value, good) in verdict {
         let style = if good { GREEN } else { RED };
-        _ = writeln!(out, "  {name:<28}{style}{value}{style:#}");
+        _ = writeln!(out, "  {name:<width$}{style}{value}{style:#}");
     }
     out.push('\n');
     if figures.failed.is_empty() {
@@ -61,8 +67,7 @@ pub fn report(plan: &Plan, record: &Record, figures: &Figures) -> String {
             _ = writeln!(out, "  {RED}·{RED:#} {failure}");
         }
     }
-    next(&mut out, figures);
-    out
+    next(out, figures);
 }
 
 fn about(figures: &Figures) -> String {
@@ -287,7 +292,7 @@ fn verdict(figures: &Figures) -> Vec<(&'static str, String, bool)> {
     lines
 }
 
-pub(super) fn next(out: &mut String, figures: &Figures) {
+fn next(out: &mut String, figures: &Figures) {
     let home = figures.home.display();
     _ = writeln!(out, "\n{DIM}Everything is left in{DIM:#} {home}");
     _ = writeln!(out, "  custody --home {home} verify");

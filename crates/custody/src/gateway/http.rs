@@ -10,9 +10,10 @@ use super::reply::{self, Body};
 use super::tls::{self, Tls};
 use super::upstream::Upstream;
 use crate::config::Limits;
-use crate::core::{Core, Peer};
+use crate::core::{Core, Inbound, Peer};
 use crate::trust::loopback::Names;
 use bytes::Bytes;
+use custody_engine::wire::splice::Spliced;
 use custody_model::*;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use http_body_util::{BodyExt, Limited};
@@ -84,6 +85,13 @@ pub struct Exchange {
     pub draining: CancellationToken,
     /// Bytes of its body, if that is a large one.
     _room: Option<OwnedSemaphorePermit>,
+}
+
+impl Exchange {
+    /// A message of this request, to be decided.
+    pub fn inbound<'a>(&'a self, bytes: &'a [u8], spliced: Option<&'a Spliced>) -> Inbound<'a> {
+        Inbound { peer: &self.peer, mcp_session: self.mcp_session.as_deref(), headers: Some(&self.head.headers), bytes, spliced }
+    }
 }
 
 impl Gateway {

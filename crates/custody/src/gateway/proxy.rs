@@ -9,6 +9,7 @@ use super::identity::Authorization;
 use super::legacy::{Open, Streams};
 use super::reply;
 use super::upstream::Answer;
+use crate::causes;
 use crate::core::{Call, Core, Decision, Inbound, Peer, Refusal, Returned};
 use bytes::Bytes;
 use custody_engine::wire::splice::Spliced;
@@ -72,13 +73,7 @@ impl Proxy {
             return Err(reply::refuse(StatusCode::NOT_FOUND, NO_SESSION));
         }
         let coded = as_coded(&exchange);
-        let inbound = Inbound {
-            peer: &exchange.peer,
-            mcp_session: exchange.mcp_session.as_deref(),
-            headers: Some(&exchange.head.headers),
-            bytes: &bytes,
-            spliced: coded.as_ref(),
-        };
+        let inbound = exchange.inbound(&bytes, coded.as_ref());
         let permit = match self.core.to_server(inbound).await {
             Decision::Forward(permit) => *permit,
             Decision::Refuse(refusal) => return Err(reply::json_response(refusal.status, refusal.body)),
@@ -113,13 +108,7 @@ impl Proxy {
             return Err(reply::refuse(StatusCode::NOT_FOUND, NO_STREAM));
         };
         let coded = as_coded(&exchange);
-        let inbound = Inbound {
-            peer: &exchange.peer,
-            mcp_session: Some(token),
-            headers: Some(&exchange.head.headers),
-            bytes: &bytes,
-            spliced: coded.as_ref(),
-        };
+        let inbound = Inbound { mcp_session: Some(token), ..exchange.inbound(&bytes, coded.as_ref()) };
         let permit = match self.core.to_server(inbound).await {
             Decision::Forward(permit) => *permit,
             Decision::Refuse(refusal) => return refused_on(&open, refusal).await,
@@ -214,7 +203,7 @@ impl Proxy {
         }
         request.headers_mut().extend(self.headers.clone());
         self.authorization.apply(headers, request.headers_mut())?;
-        let mut answer = self.client.request(request).await.map_err(|error| innermost(&error))?;
+        let mut answer = self.client.request(request).await.map_err(|error| causes::root(&error))?;
         self.authorization.answered(headers, answer.status(), answer.headers_mut())?;
         Ok(answer)
     }
@@ -327,14 +316,6 @@ impl Sessions {
 /// The body that goes on, where it is not the message that is judged.
 fn as_coded(exchange: &Exchange) -> Option<Spliced> {
     exchange.coded.as_ref().map(|coded| Spliced { bytes: coded.bytes.to_vec(), splices: vec![Splice::Coding] })
-}
-
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut error = error;
-    while let Some(source) = error.source() {
-        error = source;
-    }
-    error.to_string()
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ pub use server::PracticeServer;
 pub use tools::Profile;
 pub use world::World;
 
+use crate::causes::chain;
 use rmcp::{
     ServiceExt,
     transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService, session::local::LocalSessionManager},
@@ -98,13 +99,7 @@ pub fn run(args: Args) -> ExitCode {
     match serve(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let mut text = format!("custody practice-server: {error}");
-            let mut cause = std::error::Error::source(&error);
-            while let Some(inner) = cause {
-                text.push_str(&format!(": {inner}"));
-                cause = inner.source();
-            }
-            anstream::eprintln!("{text}");
+            anstream::eprintln!("custody practice-server: {}", chain(&error));
             ExitCode::FAILURE
         }
     }

@@ -1,10 +1,11 @@
 //! The snapshot that precedes every termination (promise 3).
 
 use super::export::{Bundle, ExportRequest, export_as};
+use crate::causes::chain;
 use custody_model::{ActionId, Case, Receipt};
 use custody_store::ledger::Reader;
 use jiff::{SignedDuration, Timestamp};
-use std::{error::Error, time::Instant};
+use std::time::Instant;
 
 /// What became of a snapshot. A failure is a value: it needs a person's name before anything is terminated.
 #[derive(Debug, Clone)]
@@ -57,15 +58,6 @@ pub fn snapshot(reader: &Reader, case: &Case, request: &ExportRequest, signer: &
     let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
     match outcome {
         Ok(bundle) => Snapshot::Taken { bundle, at, took_us },
-        Err(error) => {
-            let mut why = error.to_string();
-            let mut cause = error.source();
-            while let Some(inner) = cause {
-                why.push_str(": ");
-                why.push_str(&inner.to_string());
-                cause = inner.source();
-            }
-            Snapshot::Failed { why, at, took_us }
-        }
+        Err(error) => Snapshot::Failed { why: chain(&error), at, took_us },
     }
 }

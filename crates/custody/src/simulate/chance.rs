@@ -1,27 +1,26 @@
 //! The simulator's only source of chance: a seed and the name of what is drawn.
 
-/// SplitMix64 (Steele, Lea and Flood, 2014).
+use crate::drill::random::{Random, hashed, mixed};
+
+/// The drill's numbers ([`Random`]), in the shapes that work and people have.
 ///
 /// Every principal, day, session and attack draws from a stream of its own, so that one attack more changes no other traffic.
 #[derive(Debug, Clone)]
-pub struct Chance(u64);
+pub struct Chance(Random);
 
 impl Chance {
     /// The stream `name` of `seed`, told apart further by numbers.
     pub fn new(seed: u64, name: &str, parts: &[u64]) -> Chance {
-        // FNV-1a over the name and the numbers, then one round of mixing for each.
-        let mut state =
-            name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+        let mut state = hashed(name);
         for part in std::iter::once(&seed).chain(parts) {
             state = mixed(state ^ part.wrapping_mul(0xd134_2543_de82_ef95).wrapping_add(0x2545_f491_4f6c_dd1d));
         }
-        Chance(state)
+        Chance(Random::from_state(state))
     }
 
     /// The next 64 bits.
     pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        mixed(self.0)
+        self.0.next()
     }
 
     /// From 0 up to, but not, 1.
@@ -31,7 +30,7 @@ impl Chance {
 
     /// A number from `low` to `high`, both included.
     pub fn between(&mut self, low: usize, high: usize) -> usize {
-        low + (self.next() % (high.max(low) - low + 1) as u64) as usize
+        self.0.between(low, high.max(low))
     }
 
     /// A number within a range.
@@ -46,7 +45,7 @@ impl Chance {
 
     /// One of the items, which must not be empty.
     pub fn pick<'a, T>(&mut self, items: &'a [T]) -> &'a T {
-        &items[self.between(0, items.len() - 1)]
+        self.0.pick(items)
     }
 
     /// The place of one of these weights. 0 when all are nothing.
@@ -94,19 +93,9 @@ impl Chance {
     }
 
     /// The items in another order.
-    pub fn shuffled<T>(&mut self, mut items: Vec<T>) -> Vec<T> {
-        for last in (1..items.len()).rev() {
-            items.swap(last, self.between(0, last));
-        }
-        items
+    pub fn shuffled<T>(&mut self, items: Vec<T>) -> Vec<T> {
+        self.0.shuffled(items)
     }
-}
-
-fn mixed(state: u64) -> u64 {
-    let mut z = state;
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 #[cfg(test)]

@@ -42,9 +42,16 @@ impl Ways {
     }
 }
 
-/// What a step to a tool says that none of so many sessions used.
-fn unknown(sessions: u64) -> f64 {
-    (sessions as f64 + 1.0).ln().min(MOST)
+/// What a step says to who knows `profile` and finds some tools `unknown`.
+///
+/// A step to an unknown tool says as much as none of so many sessions used it. Coming back from one says nothing more than going there
+/// did.
+fn says(ways: &Ways, profile: &Profile, unknown: &dyn Fn(&str) -> bool, from: Option<&str>, to: &str, own: Option<&Own>) -> f64 {
+    match (from.is_some_and(unknown), unknown(to)) {
+        (_, true) => (profile.sessions as f64 + 1.0).ln().min(MOST),
+        (true, false) => 0.0,
+        (false, false) => ways.says(&profile.order, profile.tools_used.known.len(), from, to, own),
+    }
 }
 
 /// What one session added to an order.
@@ -60,14 +67,8 @@ pub(super) struct Stretch(VecDeque<f64>);
 impl Stretch {
     /// Takes a step; returns what the stretch says, this step included.
     pub(super) fn step(&mut self, ways: &Ways, profile: &Profile, from: Option<&str>, to: &str) -> f64 {
-        let known = |tool: &str| profile.tools_used.known.contains_key(tool);
-        // Coming back from a tool that nobody uses says nothing more than going there did.
-        let back = from.is_some_and(|from| !known(from)) && known(to);
-        self.push(match (back, known(to)) {
-            (true, _) => 0.0,
-            (_, false) => unknown(profile.sessions),
-            _ => ways.says(&profile.order, profile.tools_used.known.len(), from, to, None),
-        })
+        let unknown = |tool: &str| !profile.tools_used.known.contains_key(tool);
+        self.push(says(ways, profile, &unknown, from, to, None))
     }
 
     fn push(&mut self, says: f64) -> f64 {
@@ -81,7 +82,6 @@ impl Stretch {
 
 /// The most surprising stretch of a known session, to who knows all but this one.
 pub(super) fn most(walk: &[&str], ways: &Ways, profile: &Profile, only_here: &dyn Fn(&str) -> bool) -> f64 {
-    let (order, tools) = (&profile.order, profile.tools_used.known.len());
     let steps = || walk.iter().enumerate().map(|(nth, to)| (nth.checked_sub(1).map(|before| walk[before]), *to));
     let pairs: HashSet<String> = steps().map(|(from, to)| two(from, to)).collect();
     let mut from: HashMap<String, u64> = HashMap::new();
@@ -92,13 +92,6 @@ pub(super) fn most(walk: &[&str], ways: &Ways, profile: &Profile, only_here: &dy
     }
     let own = Own { pairs, from };
     let mut stretch = Stretch::default();
-    let says = steps().map(|(from, to)| {
-        let back = from.is_some_and(only_here) && !only_here(to);
-        stretch.push(match (back, only_here(to)) {
-            (true, _) => 0.0,
-            (_, true) => unknown(profile.sessions),
-            _ => ways.says(order, tools, from, to, Some(&own)),
-        })
-    });
-    says.fold(0.0, f64::max)
+    let stretches = steps().map(|(from, to)| stretch.push(says(ways, profile, only_here, from, to, Some(&own))));
+    stretches.fold(0.0, f64::max)
 }

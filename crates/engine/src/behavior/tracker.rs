@@ -35,6 +35,8 @@ const PRINCIPALS: usize = 20_000;
 pub struct Tracker {
     /// With the name that findings give it.
     baseline: Option<(Arc<Baseline>, String)>,
+    /// The middle of learning: what appeared in the second half, and was not used, is unknown and not unusual.
+    learned: Option<Timestamp>,
     /// Steps away from each tool, by profile.
     ways: HashMap<String, Ways>,
     sessions: HashMap<SessionId, Live>,
@@ -66,6 +68,10 @@ impl Tracker {
     pub fn set_baseline(&mut self, baseline: Option<Arc<Baseline>>) {
         let profiles = baseline.iter().flat_map(|baseline| &baseline.profiles);
         self.ways = profiles.map(|(name, profile)| (name.clone(), Ways::of(&profile.order))).collect();
+        self.learned = baseline.as_ref().map(|baseline| {
+            let from = baseline.window.map_or(baseline.learned, |(from, _)| from);
+            baseline.learned - baseline.learned.duration_since(from) / 2
+        });
         self.baseline = baseline.map(|baseline| {
             let name = baseline.name();
             (baseline, name)
@@ -107,12 +113,7 @@ impl Tracker {
         let profile = profile.map(|(_, profile)| profile);
         match name {
             Some(name) => {
-                // What appeared in the second half of learning, and was not used, is unknown and not unusual.
-                let learned = baseline.map(|baseline| {
-                    let from = baseline.window.map_or(baseline.learned, |(from, _)| from);
-                    baseline.learned - baseline.learned.duration_since(from) / 2
-                });
-                let known = profile.zip(ways).zip(learned).map(|((profile, ways), learned)| Habits {
+                let known = profile.zip(ways).zip(self.learned).map(|((profile, ways), learned)| Habits {
                     profile,
                     ways,
                     everybody: baseline.and_then(|baseline| baseline.profiles.get(EVERYBODY)),

@@ -4,7 +4,7 @@ use super::{Course, Expect};
 use crate::drill::{
     figures::{Figures, ms},
     record::Record,
-    show::{AMBER, BOLD, DIM, GREEN, RED, next, priority, short},
+    show::{AMBER, BOLD, DIM, GREEN, RED, close, priority, short},
 };
 use anstyle::Style;
 use std::fmt::Write;
@@ -38,21 +38,7 @@ pub fn report(course: &Course, record: &Record, figures: &Figures) -> String {
     for alert in &record.alerts {
         line(&mut out, GREEN, &clock(ms(start, alert.at)), &format!("alert {} ({})", alert.channel, alert.via));
     }
-    out.push('\n');
-    for (name, value, good) in verdict(course, figures) {
-        let style = if good { GREEN } else { RED };
-        _ = writeln!(out, "  {name:<34}{style}{value}{style:#}");
-    }
-    out.push('\n');
-    if figures.failed.is_empty() {
-        _ = writeln!(out, "{GREEN}The drill held.{GREEN:#} {DIM}{:.1} s{DIM:#}", figures.took_ms.1 / 1000.0);
-    } else {
-        _ = writeln!(out, "{RED}The drill did not hold:{RED:#}");
-        for failure in &figures.failed {
-            _ = writeln!(out, "  {RED}·{RED:#} {failure}");
-        }
-    }
-    next(&mut out, figures);
+    close(&mut out, verdict(course, figures), 34, figures);
     out
 }
 

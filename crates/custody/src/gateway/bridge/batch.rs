@@ -27,13 +27,7 @@ impl Bridge {
     /// Hands over each message. Denials and errors stand among the answers.
     pub(super) async fn post_batch(&self, exchange: Exchange, bytes: Bytes, frame: Frame) -> Answer {
         if let Some(why) = refused(&frame, &exchange) {
-            let inbound = Inbound {
-                peer: &exchange.peer,
-                mcp_session: exchange.mcp_session.as_deref(),
-                headers: Some(&exchange.head.headers),
-                bytes: &bytes,
-                spliced: None,
-            };
+            let inbound = exchange.inbound(&bytes, None);
             let call = match self.core.to_server(inbound).await {
                 Decision::Forward(permit) => permit.call().clone(),
                 Decision::Refuse(refusal) => return Err(reply::json_response(refusal.status, refusal.body)),
@@ -97,7 +91,7 @@ pub(super) async fn hand_over(
     let peer = &exchange.peer;
     let frame = wire::read_frame(bytes, &core.wire_limits());
     let spliced = splice::splice(bytes, Vec::new(), true);
-    let inbound = Inbound { peer, mcp_session: session, headers: Some(&exchange.head.headers), bytes, spliced: Some(&spliced) };
+    let inbound = Inbound { mcp_session: session, ..exchange.inbound(bytes, Some(&spliced)) };
     let permit = match core.to_server(inbound).await {
         Decision::Forward(permit) => *permit,
         Decision::Refuse(refusal) => return Err(Unsent { status: refusal.status, awaited: refusal.answer, body: refusal.body }),

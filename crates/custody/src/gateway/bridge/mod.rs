@@ -14,7 +14,7 @@ use super::http::{Exchange, text};
 use super::reply::{self, Body};
 use super::upstream::Answer;
 use crate::config::Secret;
-use crate::core::{Call, Core, Decision, Inbound};
+use crate::core::{Call, Core, Decision};
 use bytes::Bytes;
 use custody_engine::wire::{self, Frame, splice};
 use custody_model::{PrincipalName, ServerName, Shape};
@@ -92,13 +92,7 @@ impl Bridge {
             && frame.meta_version.as_deref().is_none_or(|version| version < STATELESS_FROM);
         // A frozen agent starts no servers. What it wanted is recorded and denied like all the rest.
         if (stateless || opens) && self.core.is_barred(&exchange.peer, frame.method.as_deref()) {
-            let inbound = Inbound {
-                peer: &exchange.peer,
-                mcp_session: exchange.mcp_session.as_deref(),
-                headers: Some(&exchange.head.headers),
-                bytes: &bytes,
-                spliced: None,
-            };
+            let inbound = exchange.inbound(&bytes, None);
             return Err(match self.core.to_server(inbound).await {
                 Decision::Refuse(refusal) => reply::json_response(refusal.status, refusal.body),
                 // Let go in this very moment.
@@ -116,13 +110,7 @@ impl Bridge {
             false => Vec::new(),
         };
         let spliced = splice::splice(&bytes, edits, true);
-        let inbound = Inbound {
-            peer: &exchange.peer,
-            mcp_session: exchange.mcp_session.as_deref(),
-            headers: Some(&exchange.head.headers),
-            bytes: &bytes,
-            spliced: Some(&spliced),
-        };
+        let inbound = exchange.inbound(&bytes, Some(&spliced));
         let permit = match self.core.to_server(inbound).await {
             Decision::Forward(permit) => *permit,
             Decision::Refuse(refusal) => return Err(self.refused(refusal, opens, &process).await),
