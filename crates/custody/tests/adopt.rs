@@ -319,3 +319,22 @@ fn names_that_read_the_same_are_kept_apart() {
     assert_eq!((names, done.left.len()), (vec!["w", "W-2"], 0));
     assert_eq!(Config::read(&place.home.config()).unwrap().servers.len(), 2);
 }
+
+#[test]
+fn clients_are_pointed_to_where_the_listener_is_known() {
+    let tls = "tls = { cert = \"c.pem\", key = \"k.pem\" }";
+    for (agents, origin) in [
+        (String::new(), "http://127.0.0.1:4180"),
+        ("listen = \"127.0.0.1:9\"".to_owned(), "http://127.0.0.1:9"),
+        (tls.to_owned(), "https://127.0.0.1:4180"),
+        (format!("{tls}\nlisten = \"0.0.0.0:4443\""), "https://127.0.0.1:4443"),
+        (format!("{tls}\nlisten = \"[::]:4443\""), "https://[::1]:4443"),
+        (format!("{tls}\npublic_url = \"https://Custody.internal/\""), "https://custody.internal"),
+        ("public_url = \"https://custody.internal:8443\"".to_owned(), "https://custody.internal:8443"),
+    ] {
+        let place = place(PLAIN);
+        fs::write(place.home.config(), format!("version = 1\n[agents]\n{agents}\n")).unwrap();
+        place.adopt().unwrap();
+        assert_eq!(place.json()["mcpServers"]["remote"]["url"], format!("{origin}/mcp/remote"), "{agents}");
+    }
+}

@@ -263,3 +263,175 @@ async fn two_thousand_idle_connections_are_nothing() {
     drop(idle);
     stage.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_are_limited_in_total() {
+    let stage = Stage::new("[limits]\nstreams = 2\n").await;
+    let streams = [stage.listen().await, stage.listen().await];
+    assert!(streams.iter().all(|stream| stream.status() == 200));
+    let (status, why) = refused(stage.listen().await).await;
+    assert_eq!((status, why.as_str()), (429, "2 streams are open (limits.streams)"));
+    drop(streams);
+    until(async || stage.listen().await.status() == 200).await;
+    stage.close().await;
+}
+
+/// One call on a connection that stays open; the answer, whole.
+fn call_on(stream: &mut TcpStream, request: &str) {
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut said = Vec::new();
+    while !said.ends_with(ANSWER.as_bytes()) {
+        let mut some = [0; 1024];
+        let count = stream.read(&mut some).unwrap();
+        assert!(count > 0, "{}", String::from_utf8_lossy(&said));
+        said.extend_from_slice(&some[..count]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_too_many_waits_at_the_door() {
+    const CALLS: usize = 20;
+    let stage = Stage::new("[limits]\nconnections = 2\nhead_ms = 600000\n").await;
+    stage.server.answers(&[("content-type", "application/json")], ANSWER);
+    let (address, length) = (stage.running.agents(), CALL.len());
+    let request = |more: &str| {
+        let key = stage.key.expose();
+        format!("POST /mcp/web HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {key}\r\n{more}Content-Length: {length}\r\n\r\n{CALL}")
+    };
+    let kept = request("");
+    let (mut first, second) = tokio::task::spawn_blocking(move || {
+        let mut two = [TcpStream::connect(address).unwrap(), TcpStream::connect(address).unwrap()];
+        two.iter_mut().for_each(|stream| call_on(stream, &kept));
+        let [first, second] = two;
+        ((first, kept), second)
+    })
+    .await
+    .unwrap();
+    let waiting = stage.raw(request("Connection: close\r\n"));
+    let first = tokio::task::spawn_blocking(move || {
+        (0..CALLS).for_each(|_| call_on(&mut first.0, &first.1));
+        first
+    })
+    .await
+    .unwrap();
+    assert_eq!(stage.server.count(), 2 + CALLS, "the third is not served");
+    assert!(!waiting.is_finished());
+    drop(second);
+    assert!(waiting.await.unwrap().ends_with(ANSWER));
+    drop(first);
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_of_large_bodies_are_limited_together() {
+    let stage = Stage::new("[limits]\nframe_bytes = 100000\nbodies_bytes = 100000\nbody_ms = 1000\n").await;
+    stage.server.answers(&[("content-type", "application/json")], ANSWER);
+    let large = format!(r#"{{"jsonrpc":"2.0","id":7,"method":"x/unknown","params":{{"pad":"{}"}}}}"#, "y".repeat(90_000));
+    stage.server.hold();
+    let first = tokio::spawn(stage.post("/mcp/web", large.clone()).send());
+    until(async || stage.server.count() == 1).await;
+    let (status, why) = refused(stage.post("/mcp/web", large.clone()).send().await.unwrap()).await;
+    assert_eq!((status, why.as_str()), (503, "too many large bodies are under way (limits.bodies_bytes)"));
+    // A small one needs no room.
+    let small = tokio::spawn(stage.post("/mcp/web", CALL).send());
+    until(async || stage.server.count() == 2).await;
+    stage.server.release();
+    for call in [first, small] {
+        assert_eq!(call.await.unwrap().unwrap().status(), 200);
+    }
+    assert_eq!(stage.post("/mcp/web", large).send().await.unwrap().status(), 200, "the room is free again");
+    stage.close().await;
+}
+
+/// Large answers for agents that do not read them take no more than their share.
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_of_large_answers_are_limited_together() {
+    const SIZE: usize = 24 << 20;
+    let stage = Stage::new("[limits]\nanswers_bytes = 33554432\nbody_ms = 1000\n").await;
+    let large = format!(r#"{{"jsonrpc":"2.0","id":7,"result":{{"pad":"{}"}}}}"#, "y".repeat(SIZE));
+    stage.server.answers(&[("content-type", "application/json")], large.clone());
+    let head = format!(
+        "POST /mcp/web HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{CALL}",
+        stage.running.agents(),
+        stage.key.expose(),
+        CALL.len()
+    );
+    let address = stage.running.agents();
+    let mut slow = tokio::task::spawn_blocking(move || {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200");
+        stream
+    })
+    .await
+    .unwrap();
+    let (status, why) = refused(stage.post("/mcp/web", CALL).send().await.unwrap()).await;
+    assert_eq!(status, 502);
+    assert!(why.contains("limits.answers_bytes"), "{why}");
+    // A small one needs no room.
+    stage.server.answers(&[("content-type", "application/json")], ANSWER);
+    assert_eq!(stage.post("/mcp/web", CALL).send().await.unwrap().text().await.unwrap(), ANSWER);
+    // The agent reads, and the room is free again.
+    let read = tokio::task::spawn_blocking(move || {
+        let mut answer = Vec::new();
+        slow.read_to_end(&mut answer).unwrap();
+        answer
+    });
+    assert!(read.await.unwrap().ends_with(&large.as_bytes()[large.len() - 100..]));
+    stage.server.answers(&[("content-type", "application/json")], large.clone());
+    until(async || stage.post("/mcp/web", CALL).send().await.unwrap().status() == 200).await;
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_is_gone_holds_no_place_and_its_call_ends() {
+    let stage = Stage::new("[limits]\nconcurrent_calls = 1\n").await;
+    stage.server.answers(&[("content-type", "application/json")], ANSWER);
+    stage.server.hold();
+    let call = format!(
+        "POST /mcp/web HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nContent-Length: {}\r\n\r\n{CALL}",
+        stage.running.agents(),
+        stage.key.expose(),
+        CALL.len()
+    );
+    let mut agent = TcpStream::connect(stage.running.agents()).unwrap();
+    agent.write_all(call.as_bytes()).unwrap();
+    until(async || stage.server.count() == 1).await;
+    assert_eq!(stage.post("/mcp/web", CALL).send().await.unwrap().status(), 429, "it has the only place");
+    drop(agent);
+    // The server still does not answer.
+    let next = loop {
+        let next = tokio::spawn(stage.post("/mcp/web", CALL).send());
+        until(async || next.is_finished() || stage.server.count() == 2).await;
+        if stage.server.count() == 2 {
+            break next;
+        }
+        assert_eq!(next.await.unwrap().unwrap().status(), 429);
+    };
+    stage.server.release();
+    assert_eq!(next.await.unwrap().unwrap().text().await.unwrap(), ANSWER);
+    stage.close().await;
+}
+
+/// `head_ms` is for the next head of a kept connection too: whoever says nothing for so long is let go in order, without a word, and comes
+/// again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kept_connection_without_a_request_is_closed_and_nothing_is_lost() {
+    let stage = Stage::new("[limits]\nhead_ms = 500\n").await;
+    stage.server.answers(&[("content-type", "application/json")], ANSWER);
+    let call = format!(
+        "POST /mcp/web HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nContent-Length: {}\r\n\r\n{CALL}",
+        stage.running.agents(),
+        stage.key.expose(),
+        CALL.len()
+    );
+    for _ in 0..2 {
+        let said = stage.raw(call.clone()).await.unwrap();
+        assert!(said.ends_with(ANSWER) && said.matches("HTTP/1.1").count() == 1, "{said}");
+    }
+    stage.close().await;
+}

@@ -1,6 +1,10 @@
 //! Who an agent is, proven by a token of a real OpenID provider (issue 4 item 5).
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "identity/encrypted.rs"]
+mod encrypted;
+#[path = "identity/oldest.rs"]
+mod oldest;
 #[path = "identity/provider.rs"]
 mod provider;
 #[path = "identity/stage.rs"]

@@ -4,15 +4,6 @@ use super::entry::Definition;
 use crate::config::reads_as;
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, TableLike, Value, value};
 
-/// Where the agents' listener is when nothing says otherwise.
-const DEFAULT_AGENTS: &str = "127.0.0.1:4180";
-
-/// The URL under which clients reach the gateway.
-pub(super) fn agents_url(document: &DocumentMut) -> String {
-    let listen = document.get("agents").and_then(|agents| agents.get("listen")).and_then(Item::as_str).unwrap_or(DEFAULT_AGENTS);
-    format!("http://{listen}")
-}
-
 /// Adds a server under `wanted`, or under `wanted-2`… when another one has that name. Returns the name.
 pub(super) fn add_server(document: &mut DocumentMut, wanted: &str, definition: &Definition) -> (String, bool) {
     let fresh = server_table(definition);

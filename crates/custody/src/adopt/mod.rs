@@ -173,8 +173,9 @@ pub fn adopt(home: &Home, options: &AdoptOptions, now: Timestamp) -> Result<Adop
     let client = options.client.clone().or_else(|| known.as_ref().map(|known| known.client.clone())).unwrap_or_else(|| client_name(&path));
     let client = config::plain_name(&client);
     let mut config = read_config(home)?;
-    let apart = check_config(home, &config)?.grade == Grade::Enforcing;
-    let agents_url = config::agents_url(&config);
+    let meaning = check_config(home, &config)?;
+    let apart = meaning.grade == Grade::Enforcing;
+    let agents_url = meaning.agents.url();
     let same_client = known.as_ref().is_none_or(|known| known.client == client);
     let clients = Clients::open(&home.clients())?;
     let held = key_in_text(&current).filter(|key| same_client && clients.authenticate(key.expose()).is_some_and(|name| name.0 == client));

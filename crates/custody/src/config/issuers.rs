@@ -1,6 +1,7 @@
 //! `[issuers.NAME]`: who may vouch for agents with signed tokens.
 
 use serde::Deserialize;
+use std::path::PathBuf;
 
 /// One issuer of tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub struct Issuer {
     pub task_claim: Option<String>,
     /// How far its clock may be off.
     pub skew_seconds: u64,
+    /// The only authorities that its certificate is believed from, PEM; `None`: the usual ones.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// Signature algorithms (RFC 7518, RFC 8037). Asymmetric ones only: with a shared secret whoever can check could also sign.

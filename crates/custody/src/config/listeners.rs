@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use std::{
-    net::{Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
@@ -19,6 +19,19 @@ pub struct Agents {
     pub public_url: Option<String>,
     /// Encryption; `None`: none.
     pub tls: Option<Certificate>,
+}
+
+impl Agents {
+    /// Scheme, host and port under which clients of this machine reach it: the published ones, else the listener's own.
+    pub fn url(&self) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let mut listen = self.listen;
+        // The address of every interface is none to connect to.
+        if listen.ip().is_unspecified() {
+            listen.set_ip(if listen.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+        }
+        self.public_url.clone().unwrap_or_else(|| format!("{scheme}://{listen}"))
+    }
 }
 
 /// The operators' listener.

@@ -133,6 +133,7 @@ pub(super) struct Issuer {
     pub task_claim: Option<String>,
     #[serde(default = "a_minute")]
     pub skew_seconds: u64,
+    pub ca_file: Option<PathBuf>,
 }
 
 fn a_minute() -> u64 {

@@ -72,6 +72,8 @@ pub struct Limits {
     pub body_ms: u64,
     /// Bytes of large request bodies that are being received or handed over; a further one waits.
     pub bodies_bytes: usize,
+    /// Bytes of large answers of servers that are being received or handed over; a further one waits.
+    pub answers_bytes: usize,
     /// Milliseconds that calls under way have at shutdown.
     pub drain_ms: u64,
 }
@@ -192,6 +194,7 @@ impl Default for Limits {
             head_ms: 10_000,
             body_ms: 60_000,
             bodies_bytes: 256 << 20,
+            answers_bytes: 256 << 20,
             drain_ms: 5_000,
         }
     }

@@ -1,7 +1,9 @@
 //! The server-sent events of a server behind HTTP: each is recorded, then its bytes pass on.
 
+use super::bridge::modern::Params;
 use super::coding::{Coding, Decoder};
 use super::legacy::{self, Registered, Streams};
+use super::proxy::{Asked, Told};
 use super::reply::{Body, UPSTREAM_FAILED, json_rpc_error};
 use crate::core::{Attached, Call, Core, Peer, Returned};
 use bytes::Bytes;
@@ -47,6 +49,10 @@ pub struct Relay {
     pub draining: CancellationToken,
     /// Set where the stream may turn out to be one of HTTP+SSE.
     pub opening: Option<Opening>,
+    /// Set where the stream answers a batch.
+    pub batch: Option<Arc<Asked>>,
+    /// Set where the stream answers `tools/list`: which arguments stand in headers too.
+    pub params: Option<Arc<Params>>,
 }
 
 /// A stream that was asked for outside any protocol session.
@@ -144,12 +150,32 @@ impl Relay {
         if let Some(opening) = self.opening.as_ref().filter(|_| event.event.as_deref() == Some(legacy::ENDPOINT)) {
             return self.open(opening, &data, out, registered).await;
         }
+        if let Some(batch) = &self.batch {
+            return match batch.pass(&self.core, &self.peer, &data).await {
+                Ok(Told::Same) => Passed::Bytes(event.raw),
+                Ok(Told::Changed(body)) => Passed::Bytes(resumable(&event.id, event.event.as_deref(), &body)),
+                Ok(Told::Nothing) => Passed::Nothing,
+                Err(body) => Passed::Bytes(event_of(&body)),
+            };
+        }
         let answered = registered.as_ref().and_then(|registered| registered.open.answered(&data, &self.core.wire_limits()));
         match self.core.to_agent(&self.peer, answered.as_ref().or(self.call.as_ref()), &data).await {
-            Returned::Pass => Passed::Bytes(event.raw),
-            Returned::Sanitised(body) => Passed::Bytes(resumable(&event.id, event.event.as_deref(), &body)),
+            Returned::Pass => {
+                self.learn(&data);
+                Passed::Bytes(event.raw)
+            }
+            Returned::Sanitised(body) => {
+                self.learn(&body);
+                Passed::Bytes(resumable(&event.id, event.event.as_deref(), &body))
+            }
             Returned::Dropped => Passed::Nothing,
             Returned::Withheld(body) | Returned::NotRecorded(body) => Passed::Bytes(event_of(&body)),
+        }
+    }
+
+    fn learn(&self, listing: &[u8]) {
+        if let Some(params) = &self.params {
+            params.learn(listing);
         }
     }
 

@@ -14,8 +14,11 @@ use std::{
 pub struct GatedBody {
     core: Option<Arc<Core>>,
     permit: Option<Permit>,
+    /// Of the other messages of a batch.
+    more: Vec<Permit>,
     bytes: Bytes,
     sending: Option<Sending>,
+    more_sending: Vec<Sending>,
     gate: Gate,
 }
 
@@ -38,12 +41,27 @@ pub struct Overtaken;
 impl GatedBody {
     /// The bytes of a permitted message.
     pub fn new(core: Arc<Core>, permit: Permit, bytes: Bytes) -> Self {
-        GatedBody { core: Some(core), permit: Some(permit), bytes, sending: None, gate: Gate::default() }
+        GatedBody { core: Some(core), permit: Some(permit), bytes, ..GatedBody::empty() }
+    }
+
+    /// The bytes of a batch of permitted messages. A freeze that stops one of them at the last moment stops all.
+    pub fn several(core: Arc<Core>, permits: Vec<Permit>, bytes: Bytes) -> Self {
+        let mut permits = permits.into_iter();
+        let permit = permits.next();
+        GatedBody { core: Some(core), permit, more: permits.collect(), bytes, ..GatedBody::empty() }
     }
 
     /// No body: `GET` and `DELETE`.
     pub fn empty() -> Self {
-        GatedBody { core: None, permit: None, bytes: Bytes::new(), sending: None, gate: Gate::default() }
+        GatedBody {
+            core: None,
+            permit: None,
+            more: Vec::new(),
+            bytes: Bytes::new(),
+            sending: None,
+            more_sending: Vec::new(),
+            gate: Gate::default(),
+        }
     }
 
     /// To ask later why the request failed.
@@ -58,9 +76,10 @@ impl Body for GatedBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Overtaken>>> {
         let Some((core, permit)) = self.core.clone().zip(self.permit.take()) else { return Poll::Ready(None) };
-        match core.redeem(permit) {
-            Ok(sending) => {
-                self.sending = Some(sending);
+        let more = std::mem::take(&mut self.more).into_iter().map(|permit| core.redeem(permit)).collect::<Result<Vec<_>, _>>();
+        match more.and_then(|more| Ok((core.redeem(permit)?, more))) {
+            Ok((sending, more)) => {
+                (self.sending, self.more_sending) = (Some(sending), more);
                 Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.bytes)))))
             }
             Err(refusal) => {

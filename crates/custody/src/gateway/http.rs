@@ -3,6 +3,7 @@
 //!
 //! One task per connection, owned by the [`TaskTracker`] of [`serve`]; streams belong to their connection.
 
+use super::answers::Answers;
 use super::coding::Coding;
 use super::identity::{Identities, Origins};
 use super::places::{Kind, Places};
@@ -36,7 +37,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// A body of so many bytes needs no place of its own: connections are counted.
-const SMALL_BODY: usize = 64 << 10;
+pub(super) const SMALL_BODY: usize = 64 << 10;
 /// Of a body that is too large, so much is still read and thrown away: most clients see an answer only once they have sent everything.
 const DISCARDED: usize = 256 << 20;
 
@@ -98,13 +99,14 @@ impl Gateway {
     /// Prepares the upstream of every configured server. Starts none of them.
     pub fn new(core: Arc<Core>, hosts: Names, origins: Origins) -> Arc<Self> {
         let identities = Identities::new(core.clone(), origins);
+        let answers = Answers::new(&core.config().limits);
         let upstreams = core
             .config()
             .servers
             .iter()
             .map(|(name, server)| {
                 let name = ServerName(name.clone());
-                let upstream = Upstream::new(&name, server, core.clone(), identities.authorization(&name));
+                let upstream = Upstream::new(&name, server, core.clone(), identities.authorization(&name), &answers);
                 (name, upstream)
             })
             .collect();

@@ -1,5 +1,6 @@
 //! Agents' side: HTTP endpoint, stdio bridge, shim.
 
+mod answers;
 pub mod bridge;
 mod coding;
 mod events;

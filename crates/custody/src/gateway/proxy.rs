@@ -1,5 +1,11 @@
 //! Upstream over Streamable HTTP or HTTP+SSE: heads are filtered, bodies pass as they came.
 
+mod batch;
+
+pub use batch::{Asked, Told};
+
+use super::answers::{self, Answers, Whole};
+use super::bridge::modern::{self, Params};
 use super::coding::{self, Coding};
 use super::events::{Opening, Relay};
 use super::gated::GatedBody;
@@ -15,7 +21,6 @@ use bytes::Bytes;
 use custody_engine::wire::splice::Spliced;
 use custody_model::{PrincipalName, SessionId, Splice};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
-use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
@@ -42,11 +47,20 @@ pub struct Proxy {
     relays: TaskTracker,
     sessions: Sessions,
     streams: Streams,
+    /// Arguments that stand in headers too. `None`: the server shows each principal tools of their own.
+    params: Option<Arc<Params>>,
+    answers: Answers,
 }
 
 impl Proxy {
     /// Connects at the first request.
-    pub fn new(url: &str, headers: &BTreeMap<String, crate::config::Secret>, core: Arc<Core>, authorization: Arc<Authorization>) -> Self {
+    pub fn new(
+        url: &str,
+        headers: &BTreeMap<String, crate::config::Secret>,
+        core: Arc<Core>,
+        authorization: Arc<Authorization>,
+        answers: Answers,
+    ) -> Self {
         let connector = HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http1().build();
         let headers = headers
             .iter()
@@ -64,13 +78,24 @@ impl Proxy {
             relays: TaskTracker::new(),
             sessions: Sessions::default(),
             streams: Streams::default(),
+            params: Some(Arc::default()),
+            answers,
         }
+    }
+
+    /// The server shows each principal tools of their own: what one sees says nothing of another's calls.
+    pub fn per_principal(mut self, is: bool) -> Self {
+        self.params = self.params.filter(|_| !is);
+        self
     }
 
     /// See [`super::upstream::Upstream::post`].
     pub async fn post(&self, exchange: Exchange, bytes: Bytes) -> Answer {
         if !self.own_session(&exchange) {
             return Err(reply::refuse(StatusCode::NOT_FOUND, NO_SESSION));
+        }
+        if let Some(frame) = batch::messages(&exchange, &bytes, &self.core.wire_limits()) {
+            return self.post_batch(exchange, bytes, frame).await;
         }
         let coded = as_coded(&exchange);
         let inbound = exchange.inbound(&bytes, coded.as_ref());
@@ -79,6 +104,12 @@ impl Proxy {
             Decision::Refuse(refusal) => return Err(reply::json_response(refusal.status, refusal.body)),
         };
         let call = permit.call().clone();
+        let contradiction = |params: &Arc<Params>| params.contradiction_in(&exchange.head.headers, &bytes, &self.core.wire_limits());
+        if let Some(why) = self.params.as_ref().filter(|_| call.is_request()).and_then(contradiction) {
+            let body = reply::json_rpc_error(call.id.as_deref(), modern::HEADER_MISMATCH, &why, None);
+            self.core.told(&exchange.peer, Some(&call), &body);
+            return Err(reply::json_response(StatusCode::BAD_REQUEST, body));
+        }
         let body = GatedBody::new(self.core.clone(), permit, exchange.coded.as_ref().map_or(bytes, |coded| coded.bytes.clone()));
         let gate = body.gate();
         let answer = match self.send(self.uri.clone(), Method::POST, &exchange, body).await {
@@ -90,6 +121,12 @@ impl Proxy {
                 return Err(reply::json_response(StatusCode::BAD_GATEWAY, self.unreachable(&exchange.peer, &call, &why)));
             }
         };
+        self.note_session(&exchange, &call, &answer);
+        self.pass_on(exchange, Some(call), None, answer).await
+    }
+
+    /// Whose a protocol session is that the server takes, or hands out.
+    fn note_session(&self, exchange: &Exchange, call: &Call, answer: &Response<Incoming>) {
         if let Some(id) = exchange.mcp_session.as_deref().filter(|_| answer.status().is_success()) {
             self.sessions.claim(id, &exchange.peer.identity.principal);
         }
@@ -97,7 +134,6 @@ impl Proxy {
             self.sessions.claim(id, &exchange.peer.identity.principal);
             self.core.link_mcp_session(call.session, &exchange.peer, id);
         }
-        self.pass_on(exchange, Some(call), None, answer).await
     }
 
     /// See [`super::upstream::Upstream::post_to_stream`]. What the agent must read of a request goes out on its stream: it reads no
@@ -212,11 +248,7 @@ impl Proxy {
     async fn pass_on(&self, exchange: Exchange, call: Option<Call>, opens: Option<SessionId>, answer: Response<Incoming>) -> Answer {
         let Exchange { peer, draining, .. } = exchange;
         let (head, body) = answer.into_parts();
-        let mut response = Response::new(reply::full(Bytes::new()));
-        *response.status_mut() = head.status;
-        for (name, value) in headers::returned(&head.headers) {
-            response.headers_mut().append(name, value.clone());
-        }
+        let mut response = returned_head(&head);
         let unreadable = |why: &dyn std::fmt::Display| {
             let why = format!("the answer of server `{}` cannot be judged: {why}", peer.server);
             let body = reply::json_rpc_error(call.as_ref().and_then(|c| c.id.as_deref()), reply::UPSTREAM_FAILED, &why, None);
@@ -224,36 +256,32 @@ impl Proxy {
             reply::json_response(StatusCode::BAD_GATEWAY, body)
         };
         let coding = Coding::of(&head.headers).map_err(|why| unreadable(&why))?;
-        let stream = text(&head.headers, "content-type").is_some_and(|kind| kind.starts_with("text/event-stream"));
-        if stream {
+        let params = self.params.clone().filter(|_| call.as_ref().is_some_and(lists_tools));
+        if is_stream(&head.headers) {
             let uri = self.uri.clone().unwrap_or_default();
             let opening = opens.map(|session| Opening { streams: self.streams.clone(), uri, session });
             response.headers_mut().remove(header::CONTENT_ENCODING);
-            *response.body_mut() = Relay { core: self.core.clone(), peer, call, coding, draining, opening }.start(body, &self.relays);
+            let relay = Relay { core: self.core.clone(), peer, call, coding, draining, opening, batch: None, params };
+            *response.body_mut() = relay.start(body, &self.relays);
             return Ok(response);
         }
-        let limit = self.core.config().limits.frame_bytes;
-        let bytes = match Limited::new(body, limit).collect().await {
-            Ok(collected) => collected.to_bytes(),
-            Err(_) => return Err(unreadable(&format!("it broke off or is over {limit} bytes (limits.frame_bytes)"))),
-        };
-        if bytes.is_empty() {
+        let Whole { message, coded, room } = self.answers.read(body, coding).await.map_err(|why| unreadable(&why))?;
+        if message.is_empty() {
             return Ok(response);
         }
-        let (message, coded) = match coding {
-            None => (bytes, None),
-            Some(coding) => {
-                let message = coding.decode(&bytes, limit).map_err(|why| unreadable(&why))?;
-                (message.into(), Some(Spliced { bytes: bytes.into(), splices: vec![Splice::Coding] }))
-            }
-        };
+        let coded = coded.map(|bytes| Spliced { bytes: bytes.into(), splices: vec![Splice::Coding] });
         let returned = self.core.to_agent_spliced(&peer, call.as_ref(), &message, coded.as_ref()).await;
         if !matches!(returned, Returned::Pass) {
             response.headers_mut().remove(header::CONTENT_ENCODING);
         }
+        match (&params, &returned) {
+            (Some(params), Returned::Pass) => params.learn(&message),
+            (Some(params), Returned::Sanitised(body)) => params.learn(body),
+            _ => {}
+        }
         match returned {
-            Returned::Pass => *response.body_mut() = reply::full(coded.map_or(message, |coded| coded.bytes.into())),
-            Returned::Sanitised(body) => *response.body_mut() = reply::full(body),
+            Returned::Pass => *response.body_mut() = answers::kept(coded.map_or(message, |coded| coded.bytes.into()), room),
+            Returned::Sanitised(body) => *response.body_mut() = answers::kept(body.into(), room),
             Returned::Dropped => {}
             Returned::Withheld(body) => {
                 response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -263,6 +291,24 @@ impl Proxy {
         }
         Ok(response)
     }
+}
+
+/// An answer with the head that goes on, and no body yet.
+fn returned_head(head: &http::response::Parts) -> Response<reply::Body> {
+    let mut response = Response::new(reply::full(Bytes::new()));
+    *response.status_mut() = head.status;
+    for (name, value) in headers::returned(&head.headers) {
+        response.headers_mut().append(name, value.clone());
+    }
+    response
+}
+
+fn is_stream(headers: &HeaderMap) -> bool {
+    text(headers, "content-type").is_some_and(|kind| kind.starts_with("text/event-stream"))
+}
+
+fn lists_tools(call: &Call) -> bool {
+    call.method.as_deref() == Some("tools/list")
 }
 
 /// A refusal, where the agent reads it.

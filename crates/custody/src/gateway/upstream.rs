@@ -1,6 +1,7 @@
 //! The servers' side: one upstream per configured server, over HTTP or over stdio.
 
 use super::{
+    answers::Answers,
     bridge::{Bridge, Command},
     http::Exchange,
     identity::Authorization,
@@ -27,9 +28,12 @@ pub type Answer = Result<Response<Body>, Response<Body>>;
 
 impl Upstream {
     /// Prepares; starts and connects nothing yet.
-    pub fn new(name: &ServerName, server: &Server, core: Arc<Core>, authorization: Arc<Authorization>) -> Self {
+    pub fn new(name: &ServerName, server: &Server, core: Arc<Core>, authorization: Arc<Authorization>, answers: &Answers) -> Self {
         match &server.upstream {
-            config::Upstream::Http { url, headers } => Upstream::Http(Box::new(Proxy::new(url, headers, core, authorization))),
+            config::Upstream::Http { url, headers } => {
+                let per_principal = server.manifest == config::Manifest::PerPrincipal;
+                Upstream::Http(Box::new(Proxy::new(url, headers, core, authorization, answers.clone()).per_principal(per_principal)))
+            }
             config::Upstream::Stdio { command, args, env, cwd } => {
                 let cwd = cwd.clone().unwrap_or_else(|| core.home().root().to_owned());
                 let command = Command { program: command.clone(), args: args.clone(), env: env.clone(), cwd };

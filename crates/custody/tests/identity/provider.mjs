@@ -1,11 +1,14 @@
 // A real OpenID provider (npm `oidc-provider`) on a free port of this machine. Prints one line of JSON when it listens; ends with its stdin.
+// With a certificate and a key it speaks TLS, and without on a second port, for the test itself.
 // Its tokens are issued at `/token` (client credentials, RFC 8707). What no provider would issue is signed at `/forge`; `/rotate` gives it new keys.
 import { createServer } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
+import { readFileSync } from 'node:fs';
 import { createHmac, createPublicKey } from 'node:crypto';
 import { pathToFileURL } from 'node:url';
 import { join } from 'node:path';
 
-const modules = process.argv[2];
+const [, , modules, cert, key] = process.argv;
 const { default: Provider } = await import(pathToFileURL(join(modules, 'oidc-provider/lib/index.js')));
 const jose = await import(pathToFileURL(join(modules, 'jose/dist/webapi/index.js')));
 
@@ -71,7 +74,7 @@ async function body(request) {
   return JSON.parse(Buffer.concat(parts).toString() || '{}');
 }
 
-const server = createServer(async (request, response) => {
+async function answered(request, response) {
   const answer = (value) => response.setHeader('content-type', 'application/json').end(JSON.stringify(value));
   if (request.url === '/forge') return answer({ token: await forge(await body(request)) });
   if (request.url === '/seen') return answer({ jwks: seen });
@@ -82,10 +85,16 @@ const server = createServer(async (request, response) => {
   }
   if (request.url === '/jwks') seen += 1;
   return handle(request, response);
-});
-await new Promise((listening) => server.listen(0, '127.0.0.1', listening));
-const issuer = `http://127.0.0.1:${server.address().port}`;
+}
+async function listening(server, scheme) {
+  await new Promise((ready) => server.listen(0, '127.0.0.1', ready));
+  return `${scheme}://127.0.0.1:${server.address().port}`;
+}
+const control = await listening(createServer(answered), 'http');
+const issuer = cert
+  ? await listening(createTlsServer({ cert: readFileSync(cert), key: readFileSync(key) }, answered), 'https')
+  : control;
 keys = await newKeys();
 handle = provider(issuer, keys).callback();
-console.log(JSON.stringify({ issuer }));
+console.log(JSON.stringify({ issuer, control }));
 process.stdin.on('end', () => process.exit(0)).resume();

@@ -11,6 +11,8 @@ use std::{
 /// whose tokens are always for `urn:files`.
 pub struct Provider {
     pub issuer: String,
+    /// Where the test itself asks it, always without TLS.
+    control: String,
     child: Child,
     _stdin: ChildStdin,
     client: reqwest::Client,
@@ -18,11 +20,21 @@ pub struct Provider {
 
 impl Provider {
     pub fn start() -> Provider {
+        Provider::with(&[])
+    }
+
+    /// Over TLS, with a certificate and its key.
+    pub fn encrypted(cert: &Path, key: &Path) -> Provider {
+        Provider::with(&[cert, key])
+    }
+
+    fn with(files: &[&Path]) -> Provider {
         let peers = peers();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/identity/provider.mjs");
         let mut child = Command::new(peers.join("npm/node_modules/.bin/node"))
             .arg(script)
             .arg(peers.join("npm/node_modules"))
+            .args(files)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -31,9 +43,9 @@ impl Provider {
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let ready: Value = serde_json::from_str(&line).expect("oidc-provider starts; `cargo xtask peers` installs it");
-        let issuer = ready["issuer"].as_str().unwrap().to_owned();
+        let [issuer, control] = ["issuer", "control"].map(|key| ready[key].as_str().unwrap().to_owned());
         let stdin = child.stdin.take().unwrap();
-        Provider { issuer, child, _stdin: stdin, client: reqwest::Client::new() }
+        Provider { issuer, control, child, _stdin: stdin, client: reqwest::Client::new() }
     }
 
     /// A token for one resource, by the client credentials grant.
@@ -46,7 +58,7 @@ impl Provider {
         let encoded: String = resource.bytes().map(|byte| format!("%{byte:02x}")).collect();
         let request = self
             .client
-            .post(format!("{}/token", self.issuer))
+            .post(format!("{}/token", self.control))
             .basic_auth(client, Some("not-much-of-a-secret"))
             .header("content-type", "application/x-www-form-urlencoded")
             .body(format!("grant_type=client_credentials&scope=tools&resource={encoded}"));
@@ -73,7 +85,7 @@ impl Provider {
     }
 
     async fn ask(&self, what: &str, body: Value) -> Value {
-        let answer = self.client.post(format!("{}/{what}", self.issuer)).body(body.to_string()).send().await.unwrap();
+        let answer = self.client.post(format!("{}/{what}", self.control)).body(body.to_string()).send().await.unwrap();
         serde_json::from_str(&answer.text().await.unwrap()).unwrap()
     }
 }

@@ -73,13 +73,18 @@ impl Server {
 impl Stage {
     /// `extra` is added to the configuration. Nothing is frozen.
     pub async fn new(extra: &str) -> Stage {
+        Stage::guarded("", "[\"alert\"]", extra).await
+    }
+
+    /// `web` is added to the HTTP server's configuration; what is done of itself.
+    pub async fn guarded(web: &str, automatic: &str, extra: &str) -> Stage {
         let dir = tempfile::tempdir().unwrap();
         let home = Home::init(&dir.path().join("home"), &InitOptions::default()).unwrap().home;
         let key = Clients::mint(&home.clients(), "agent".into(), None, jiff::Timestamp::now()).unwrap();
         let server = Server::default();
         let url = server.start().await;
         let text = format!(
-            "version = 1\n[agents]\nlisten = \"127.0.0.1:0\"\n[operators]\nlisten = \"127.0.0.1:0\"\n[containment]\nautomatic = [\"alert\"]\n[servers.web]\nurl = {url:?}\n[servers.echo]\ncommand = \"cat\"\n{extra}"
+            "version = 1\n[agents]\nlisten = \"127.0.0.1:0\"\n[operators]\nlisten = \"127.0.0.1:0\"\n[containment]\nautomatic = {automatic}\n[servers.web]\nurl = {url:?}\n{web}\n[servers.echo]\ncommand = \"cat\"\n{extra}"
         );
         let config = Config::parse(&text, "custody.toml", dir.path(), &|_| None).unwrap();
         let core = Core::open(&home, config).await.unwrap();

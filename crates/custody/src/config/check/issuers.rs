@@ -2,7 +2,7 @@
 
 use super::{Report, raw, servers::expanded};
 use crate::config::{Issuer, Role, error::nearest, issuers::Algorithm};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 /// More would let a stolen token live on.
 const MOST_SKEW_SECONDS: u64 = 600;
@@ -11,6 +11,7 @@ const MOST_SKEW_SECONDS: u64 = 600;
 pub(super) fn issuers(
     raw: BTreeMap<String, raw::Issuer>,
     roles: &BTreeMap<String, Role>,
+    base: &Path,
     env: &dyn Fn(&str) -> Option<String>,
     report: &mut Report<'_>,
 ) -> BTreeMap<String, Issuer> {
@@ -52,6 +53,13 @@ pub(super) fn issuers(
             };
             report.fault(&["issuers", &name, "role"], format!("role `{role}` is not declared"), "no such role", Some(help));
         }
+        let ca_file = table.ca_file.map(|file| base.join(file));
+        if let Some(file) = &ca_file
+            && let Err(why) = crate::gateway::identity::check_authorities(file)
+        {
+            let help = "PEM: one certificate or several, of the authorities that sign the issuer's".to_owned();
+            report.fault(&["issuers", &name, "ca_file"], format!("{} {why}", file.display()), "no authorities", Some(help));
+        }
         let issuer = Issuer {
             issuer: url,
             audience: table.audience.map(raw::Texts::list).unwrap_or_default(),
@@ -62,6 +70,7 @@ pub(super) fn issuers(
             role: table.role,
             task_claim: table.task_claim,
             skew_seconds: table.skew_seconds,
+            ca_file,
         };
         issuers.insert(name, issuer);
     }

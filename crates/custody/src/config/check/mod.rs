@@ -33,7 +33,7 @@ pub(super) fn check(raw: raw::Config, text: &str, base: &Path, env: &dyn Fn(&str
     let servers = servers(raw.servers, base, env, &mut report);
     names::clients(&raw.clients, &raw.roles, &mut report);
     names::roles(&raw.roles, &servers, &mut report);
-    let issuers = issuers::issuers(raw.issuers, &raw.roles, env, &mut report);
+    let issuers = issuers::issuers(raw.issuers, &raw.roles, base, env, &mut report);
     sections::containment(&raw.containment, &mut report);
     let alerts = sections::alerts(raw.alerts, base, env, &mut report);
     let config = Config {

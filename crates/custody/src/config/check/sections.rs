@@ -97,6 +97,7 @@ pub(super) fn limits(limits: &Limits, report: &mut Report<'_>) {
     // One message of the largest size must fit, and permits are counted in 32 bits.
     let least = limits.frame_bytes as u64;
     duration(&["limits", "bodies_bytes"], limits.bodies_bytes as u64, least..=1 << 32, "bytes", report);
+    duration(&["limits", "answers_bytes"], limits.answers_bytes as u64, least..=1 << 32, "bytes", report);
 }
 
 pub(super) fn sessions(sessions: &Sessions, report: &mut Report<'_>) {

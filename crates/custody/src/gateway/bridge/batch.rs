@@ -67,7 +67,7 @@ fn refused(frame: &Frame, exchange: &Exchange) -> Option<String> {
 }
 
 /// Whether a frame is a batch of messages and nothing else.
-pub(super) fn is_whole(frame: &Frame) -> bool {
+pub(in crate::gateway) fn is_whole(frame: &Frame) -> bool {
     frame.shape == Shape::Batch
         && frame.faults.len() < 16
         && frame.faults.iter().all(|fault| frame.items.iter().any(|item| item.span.contains(fault.flaw().at)))

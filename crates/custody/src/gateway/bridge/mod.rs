@@ -1,10 +1,10 @@
 //! Upstream over stdio, for agents that speak HTTP: one process per protocol session, or, from 2026-07-28 on where
 //! there is none, one per principal, and for agents that speak HTTP+SSE, one per stream.
 
-mod batch;
+pub(super) mod batch;
 mod hangup;
 mod legacy;
-mod modern;
+pub(super) mod modern;
 mod process;
 mod resume;
 mod routes;

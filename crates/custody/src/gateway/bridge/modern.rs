@@ -1,12 +1,15 @@
 //! What revision 2026-07-28 asks of the HTTP side, when the server itself speaks over pipes: headers that say what the body says, and
 //! statuses that say what a JSON-RPC error says (Streamable HTTP, "Request Metadata" and "Error Responses").
 
-use custody_engine::wire::{Fault, Frame, What, check_headers, decode_header};
+use custody_engine::wire::{Fault, Frame, Limits, What, check_headers, decode_header, read_frame};
 use http::{HeaderMap, StatusCode};
 use memchr::memmem;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
+
+/// The first revision whose arguments can stand in headers.
+const FIRST: &str = "2026-07-28";
 
 /// JSON-RPC code of a header that does not say what the body says.
 pub const HEADER_MISMATCH: i64 = -32020;
@@ -63,6 +66,18 @@ impl Params {
                 false => {}
             }
         }
+    }
+
+    /// As the bridge asks, of a message that nobody has read yet: it is read only where a tool has such arguments.
+    pub fn contradiction_in(&self, headers: &HeaderMap, bytes: &[u8], limits: &Limits) -> Option<String> {
+        if self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
+            return None;
+        }
+        let frame = read_frame(bytes, limits);
+        let header = headers.get("mcp-protocol-version").and_then(|version| version.to_str().ok());
+        let modern = [header, frame.meta_version.as_deref()].into_iter().flatten().any(|version| version >= FIRST);
+        let tool = frame.name.as_deref().filter(|_| modern && frame.method.as_deref() == Some("tools/call"))?;
+        self.contradiction(headers, tool, frame.arguments.map(|span| span.of(bytes)).unwrap_or_default())
     }
 
     /// Why the headers of a call contradict its arguments, if they do.
@@ -133,7 +148,6 @@ fn plain(value: &Value) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use custody_engine::wire::{Limits, read_frame};
 
     fn said(arguments: &str, region: Option<&str>) -> Option<String> {
         let params = Params::default();

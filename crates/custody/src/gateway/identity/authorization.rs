@@ -6,7 +6,8 @@
 
 use super::{
     bearer,
-    fetch::Fetcher,
+    fetch::{FetchError, Fetcher},
+    oldest,
     published::{Origins, WELL_KNOWN, resource},
 };
 use crate::config::{self, SecretSource, Server};
@@ -15,7 +16,10 @@ use custody_model::ServerName;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use serde_json::{Value, json};
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -45,6 +49,8 @@ pub struct Transparent {
     published: Origins,
     /// Where the server's last challenge said that its metadata are, if it is the server itself.
     shown: Mutex<Option<String>>,
+    /// Whether it has refused an agent for want of authorization.
+    asked: AtomicBool,
     fetcher: Fetcher,
 }
 
@@ -58,6 +64,7 @@ impl Authorization {
                 origin: origin(url),
                 published: published.clone(),
                 shown: Mutex::default(),
+                asked: AtomicBool::new(false),
                 fetcher: fetcher.clone(),
             })),
             _ => Authorization::Own(server.bearer.clone().map(|source| Credential { source, last: Mutex::default() })),
@@ -66,7 +73,15 @@ impl Authorization {
 
     /// Whether agents need not say to Custody who they are.
     pub fn is_transparent(&self) -> bool {
-        matches!(self, Authorization::Transparent(_))
+        self.transparent().is_some()
+    }
+
+    /// The server that agents authenticate to themselves.
+    pub(super) fn transparent(&self) -> Option<&Transparent> {
+        match self {
+            Authorization::Transparent(transparent) => Some(transparent),
+            Authorization::Own(_) => None,
+        }
     }
 
     /// Puts into a request what the server is to see.
@@ -99,6 +114,9 @@ impl Authorization {
             }
             Authorization::Own(_) => Ok(()),
             Authorization::Transparent(transparent) => {
+                if status == StatusCode::UNAUTHORIZED {
+                    transparent.asked.store(true, Ordering::Relaxed);
+                }
                 if status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN {
                     let host = from_agent.get(header::HOST).and_then(|host| host.to_str().ok());
                     transparent.rewrite(transparent.published.of(host), headers);
@@ -153,24 +171,47 @@ impl Transparent {
         }
     }
 
-    /// The server's own metadata (RFC 9728) under the address by which the agent knows it. Both, as received and as sent.
+    /// The server's own metadata (RFC 9728) under the address by which the agent knows it. Both, as received and as sent. Of a server
+    /// that has none: what [`oldest`] finds instead.
     pub async fn metadata(&self, to: &str) -> Option<(Value, Value)> {
         let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let path = self.url.strip_prefix(&self.origin).unwrap_or_default().trim_end_matches('/');
         let path = path.split(['?', '#']).next().unwrap_or_default();
         let places = [format!("{}{WELL_KNOWN}{path}", self.origin), format!("{}{WELL_KNOWN}", self.origin)];
+        let mut none_there = true;
         for place in shown.into_iter().chain(places) {
-            if let Ok(received) = self.fetcher.json(&place).await
-                && received.is_object()
-            {
-                let mut sent = received.clone();
-                if received["resource"].as_str().is_some_and(|named| self.is_own(named)) {
-                    sent["resource"] = json!(resource(to, &self.server));
+            match self.fetcher.json(&place).await {
+                Ok(received) if received.is_object() => {
+                    let mut sent = received.clone();
+                    if received["resource"].as_str().is_some_and(|named| self.is_own(named)) {
+                        sent["resource"] = json!(resource(to, &self.server));
+                    }
+                    return Some((received, sent));
                 }
-                return Some((received, sent));
+                Ok(_) => {}
+                Err(FetchError::Status { status, .. }) => none_there &= status.is_client_error(),
+                Err(_) => none_there = false,
             }
         }
-        None
+        // A server in trouble says nothing about what it has.
+        let found = if none_there { self.oldest().await? } else { return None };
+        Some((found.received(), found.protected_resource(to, &self.server)))
+    }
+
+    /// The authorization server of a server of the oldest kind, once it has asked for authorization.
+    async fn oldest(&self) -> Option<oldest::Found> {
+        if !self.asked.load(Ordering::Relaxed) {
+            return None;
+        }
+        oldest::find(&self.origin, &self.fetcher).await
+    }
+
+    /// The metadata of its authorization server (RFC 8414) under Custody's name. Both, as received and as sent. `root`: for agents that know
+    /// nothing but the root of an origin; else only what [`Transparent::metadata`] gives Custody's name to.
+    pub async fn authorization_server(&self, to: &str, root: bool) -> Option<(Value, Value)> {
+        let found = self.oldest().await?;
+        let issuer = if root { to.to_owned() } else { resource(to, &self.server) };
+        (root || found == oldest::Found::Fixed).then(|| (found.received(), found.authorization_server(&issuer, &self.origin)))
     }
 
     /// Whether a resource is this server: by its address, or by its origin, which stands for all below it.
@@ -216,6 +257,7 @@ mod tests {
             origin: origin("https://up.example/v1/mcp"),
             published: Origins::new(Some("https://custody.example"), "127.0.0.1:1".parse().unwrap(), &[], true),
             shown: Mutex::default(),
+            asked: AtomicBool::new(false),
             fetcher: Fetcher::new(),
         };
         Authorization::Transparent(Box::new(server))

@@ -4,13 +4,14 @@ use crate::config::Issuer;
 use bytes::Bytes;
 use http::{Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Empty, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, builderstates::WantsSchemes};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use serde_json::Value;
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, path::Path, sync::Arc, time::Duration};
 
 /// Longest time for one answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -60,10 +61,50 @@ pub enum FetchError {
 #[derive(Clone)]
 pub struct Fetcher(Client<HttpsConnector<HttpConnector>, Empty<Bytes>>);
 
+/// Why authorities cannot be used; behind the name of their file.
+#[derive(Debug, thiserror::Error)]
+pub enum BadAuthorities {
+    /// It is not there, or not ours to read.
+    #[error("cannot be read: {0}")]
+    Unreadable(#[from] std::io::Error),
+    /// Something in it is no certificate.
+    #[error("has a certificate that cannot be used: {0}")]
+    Certificate(String),
+    /// There is nothing in it.
+    #[error("has no certificate in PEM form")]
+    Empty,
+}
+
 impl Fetcher {
     /// Connects at the first question.
     pub fn new() -> Fetcher {
-        let connector = HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http1().build();
+        Fetcher::over(HttpsConnectorBuilder::new().with_webpki_roots())
+    }
+
+    /// As [`Fetcher::new`], and believes only certificates of the authorities in a file.
+    ///
+    /// # Errors
+    /// See [`BadAuthorities`].
+    pub fn trusting(file: &Path) -> Result<Fetcher, BadAuthorities> {
+        Ok(Fetcher::believing(authorities(file)?))
+    }
+
+    /// Believes no certificate.
+    pub fn trusting_nobody() -> Fetcher {
+        Fetcher::believing(rustls::RootCertStore::empty())
+    }
+
+    fn believing(roots: rustls::RootCertStore) -> Fetcher {
+        let config = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("ring supports the default protocol versions")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Fetcher::over(HttpsConnectorBuilder::new().with_tls_config(config))
+    }
+
+    fn over(tls: HttpsConnectorBuilder<WantsSchemes>) -> Fetcher {
+        let connector = tls.https_or_http().enable_http1().build();
         Fetcher(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector))
     }
 
@@ -115,6 +156,17 @@ impl Fetcher {
             Err(_) => Err(unreachable(format!("no answer within {} seconds", PATIENCE.as_secs()))),
         }
     }
+}
+
+/// The certificates of a file.
+pub(super) fn authorities(file: &Path) -> Result<rustls::RootCertStore, BadAuthorities> {
+    let pem = std::fs::read(file)?;
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
+        let added = certificate.map_err(|why| why.to_string()).and_then(|one| roots.add(one).map_err(|why| why.to_string()));
+        added.map_err(BadAuthorities::Certificate)?;
+    }
+    if roots.is_empty() { Err(BadAuthorities::Empty) } else { Ok(roots) }
 }
 
 /// `https`, or `http` on this machine: whoever can change keys on their way can be anybody.

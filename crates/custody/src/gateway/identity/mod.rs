@@ -5,11 +5,12 @@ mod authorization;
 mod crypto;
 mod fetch;
 mod keys;
+mod oldest;
 mod published;
 mod token;
 
 pub use authorization::Authorization;
-pub use fetch::is_safe_source;
+pub use fetch::{BadAuthorities, is_safe_source};
 pub use published::Origins;
 
 use super::http::text;
@@ -17,14 +18,17 @@ use super::reply::{self, Body};
 use crate::config::Issuer;
 use crate::core::Core;
 use crate::trust::{clients::KEY_PREFIX, digest_of};
+use authorization::Transparent;
 use custody_model::{Assurance, Identity, RoleName, ServerName, TaskName};
 use fetch::Fetcher;
 use http::{Method, Response, StatusCode, header, request::Parts};
 use keys::KeySource;
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     net::SocketAddr,
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -66,7 +70,7 @@ impl Identities {
         crypto::install();
         let fetcher = Fetcher::new();
         let trusted = core.config().issuers.iter().map(|(name, issuer)| {
-            let (keys, task) = KeySource::new(name.clone(), issuer.clone(), fetcher.clone(), core.stopping());
+            let (keys, task) = KeySource::new(name.clone(), issuer.clone(), fetcher_of(issuer, &fetcher), core.stopping());
             core.spawn(task);
             Trusted { name: name.clone(), issuer: issuer.clone(), keys }
         });
@@ -85,26 +89,55 @@ impl Identities {
         self.servers.get(server).cloned().unwrap_or_else(|| Arc::new(Authorization::Own(None)))
     }
 
-    /// The metadata of a protected resource, if that is what was asked for. They are public.
+    /// The metadata of a protected resource or of its authorization server, if that is what was asked for. They are public.
     pub async fn published(&self, head: &Parts) -> Option<Response<Body>> {
-        let server = ServerName::from(head.uri.path().strip_prefix(published::WELL_KNOWN)?.strip_prefix("/mcp/")?);
+        let origin = self.origins.of(text(&head.headers, "host"));
+        let path = head.uri.path();
         let nothing = || Some(reply::refuse(StatusCode::NOT_FOUND, "no such resource"));
+        if let Some(path) = path.strip_prefix(oldest::WELL_KNOWN) {
+            let asked = if path.is_empty() { self.only() } else { path.strip_prefix("/mcp/").and_then(|name| self.transparent(name)) };
+            let Some((server, transparent)) = asked.filter(|_| head.method == Method::GET) else { return nothing() };
+            return match transparent.authorization_server(origin, path.is_empty()).await {
+                Some(metadata) => Some(self.rewritten(server, metadata)),
+                None => nothing(),
+            };
+        }
+        let server = ServerName::from(path.strip_prefix(published::WELL_KNOWN)?.strip_prefix("/mcp/")?);
         let authorization = self.servers.get(&server).filter(|_| head.method == Method::GET);
         match authorization.map(AsRef::as_ref) {
             Some(Authorization::Transparent(transparent)) => {
-                let Some((received, sent)) = transparent.metadata(self.origins.of(text(&head.headers, "host"))).await else {
-                    return nothing();
+                return match transparent.metadata(origin).await {
+                    Some(metadata) => Some(self.rewritten(&server, metadata)),
+                    None => nothing(),
                 };
-                let (received, sent) = (received.to_string(), sent.to_string());
-                self.note_rewritten(&server, &received, &sent);
-                return Some(reply::json_response(StatusCode::OK, sent.into_bytes()));
             }
             Some(Authorization::Own(_)) if !self.issuers.is_empty() => {}
             _ => return nothing(),
         }
         let issuers: Vec<&str> = self.issuers.iter().map(|trusted| trusted.issuer.issuer.as_str()).collect();
-        let metadata = published::metadata(self.origins.of(text(&head.headers, "host")), &server, &issuers);
+        let metadata = published::metadata(origin, &server, &issuers);
         Some(reply::json_response(StatusCode::OK, metadata.to_string().into_bytes()))
+    }
+
+    fn transparent(&self, name: &str) -> Option<(&ServerName, &Transparent)> {
+        match self.servers.get_key_value(&ServerName::from(name)) {
+            Some((name, authorization)) => authorization.transparent().map(|transparent| (name, transparent)),
+            None => None,
+        }
+    }
+
+    /// The server for which the root of the origin can speak: the only one there is. Of several nobody could tell which is meant, and an
+    /// agent would show one server's authorization server what is another's.
+    fn only(&self) -> Option<(&ServerName, &Transparent)> {
+        let (name, authorization) = self.servers.iter().next().filter(|_| self.servers.len() == 1)?;
+        authorization.transparent().map(|transparent| (name, transparent))
+    }
+
+    /// What a server said, as it is published here; an entry holds both digests.
+    fn rewritten(&self, server: &ServerName, (received, sent): (Value, Value)) -> Response<Body> {
+        let (received, sent) = (received.to_string(), sent.to_string());
+        self.note_rewritten(server, &received, &sent);
+        reply::json_response(StatusCode::OK, sent.into_bytes())
     }
 
     /// Once for each pair of texts that differ; a client that asks again and again fills no ledger.
@@ -273,6 +306,24 @@ impl Identities {
         response.headers_mut().insert(header::WWW_AUTHENTICATE, published::challenge(origin, server, refused));
         response
     }
+}
+
+/// Whether a file holds authorities that an issuer's certificate can be believed from.
+///
+/// # Errors
+/// See [`BadAuthorities`].
+pub fn check_authorities(file: &Path) -> Result<(), BadAuthorities> {
+    fetch::authorities(file).map(drop)
+}
+
+/// An issuer with authorities of its own is asked by nobody else's. They were read when the configuration was: if they cannot be any more,
+/// nobody is believed.
+fn fetcher_of(issuer: &Issuer, usual: &Fetcher) -> Fetcher {
+    let Some(file) = &issuer.ca_file else { return usual.clone() };
+    Fetcher::trusting(file).unwrap_or_else(|why| {
+        tracing::error!(issuer = %issuer.issuer, file = %file.display(), %why, "the issuer's authorities are not believed");
+        Fetcher::trusting_nobody()
+    })
 }
 
 /// What a verified token is remembered by: never the token itself.
