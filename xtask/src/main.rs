@@ -1,9 +1,10 @@
-//! Development tasks: `cargo xtask test`, `ci`, `bench`, `conformance`, `peers`.
+//! Development tasks: `cargo xtask test`, `ci`, `bench`, `conformance`, `soak`, `peers`.
 
 mod bench;
 mod checks;
 mod conformance;
 mod peers;
+mod soak;
 mod step;
 mod test;
 mod tools;
@@ -54,6 +55,8 @@ enum Task {
         #[arg(long)]
         json: bool,
     },
+    /// Half load for a while, then many calls at full load: is memory flat, is each call and its answer in the ledger once?
+    Soak(soak::Soak),
     /// Install the pinned MCP servers and clients that the tests talk to, and say where they are.
     Peers,
 }
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
         }
         Task::Bench { names, arguments, .. } => bench::run(&names, &arguments),
         Task::Conformance { client, json } => conformance::run(client, json),
+        Task::Soak(options) => soak::run(&options),
         Task::Peers => peers::install().map(|folder| println!("{}", folder.display())),
     };
     match outcome {

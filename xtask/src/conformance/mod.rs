@@ -6,7 +6,7 @@ mod client;
 mod excused;
 mod hop;
 mod show;
-mod stage;
+pub mod stage;
 mod suite;
 
 use std::path::Path;

@@ -14,8 +14,9 @@ use super::built;
 use crate::step::Failure;
 
 /// What a home does by default: it would freeze the suite, which sends on purpose what only an attacker sends.
-const FREEZES: &str = r#"automatic = ["freeze", "snapshot", "alert"]"#;
-const RECORDS: &str = r#"automatic = ["alert"]"#;
+pub const FREEZES: &str = r#"automatic = ["freeze", "snapshot", "alert"]"#;
+/// What it does here.
+pub const RECORDS: &str = r#"automatic = ["alert"]"#;
 
 /// The fixture over HTTP, stopped when dropped.
 pub struct Fixture {
@@ -114,7 +115,10 @@ fn run(home: &Path, args: &[&str]) -> Result<(), Failure> {
 }
 
 /// A process that says in one line that it is ready.
-fn spawned(command: &mut Command) -> Result<(Child, String), Failure> {
+///
+/// # Errors
+/// When it ends instead.
+pub fn spawned(command: &mut Command) -> Result<(Child, String), Failure> {
     let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(failed("a process"))?;
     let stdout = process.stdout.take().expect("stdout is piped");
     let mut line = String::new();
@@ -128,7 +132,8 @@ fn spawned(command: &mut Command) -> Result<(Child, String), Failure> {
     }
 }
 
-fn stop(process: &mut Child) {
+/// SIGTERM, and waits.
+pub fn stop(process: &mut Child) {
     let _ = kill_process(Pid::from_child(process), Signal::TERM);
     let _ = process.wait();
 }
