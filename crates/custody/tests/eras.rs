@@ -99,7 +99,6 @@ async fn of_a_batch_only_what_is_denied_stays_behind() {
 async fn a_p1_in_a_batch_stops_what_stood_before_it() {
     let stage = Stage::guarded("mode = \"enforce\"", "[\"freeze\", \"snapshot\", \"alert\"]", ROLE).await;
     stage.server.answers(JSON, "[]");
-    // The server has shown what it has: what it never listed is unauthorised.
     let batch = format!("[{},{},{}]", call(1, "read"), call(2, "wipe"), call(3, "read"));
     let got = stage.post("/mcp/web", batch).send().await.unwrap();
     let text = got.text().await.unwrap();
@@ -128,7 +127,23 @@ async fn what_cannot_be_told_apart_goes_whole_or_not_at_all() {
     let allowed = format!("[{}]", call(1, "read"));
     stage.post("/mcp/web", allowed.clone()).header("mcp-protocol-version", "2025-06-18").send().await.unwrap();
     assert_eq!(stage.server.read().1, allowed);
-    // A server that is gone: an error for each that waits.
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_server_that_is_gone_each_message_that_waits_hears() {
+    // Nobody listens there once the listener is dropped.
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let role = ROLE.replace("web/read", "gone/read");
+    let stage = Stage::new(&format!("[servers.gone]\nurl = \"http://{gone}/mcp\"\nmode = \"enforce\"\n{role}")).await;
+    let notification = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
+    let batch = format!("[{},{notification},{},{}]", call(1, "read"), call(2, "read"), call(3, "wipe"));
+    let got = stage.post("/mcp/gone", batch).send().await.unwrap();
+    assert_eq!(got.status(), 502);
+    let answers: Value = serde_json::from_slice(&got.bytes().await.unwrap()).unwrap();
+    let mut codes: Vec<_> = answers.as_array().unwrap().iter().map(|one| (one["id"].as_u64(), one["error"]["code"].as_i64())).collect();
+    codes.sort();
+    assert_eq!(codes, [(Some(1), Some(5020)), (Some(2), Some(5020)), (Some(3), Some(4030))]);
     stage.close().await;
 }
 
