@@ -3,6 +3,11 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::{fmt, str::FromStr};
 
+fn hexadecimal<'a>(bytes: &[u8; 32], text: &'a mut [u8; 64]) -> &'a str {
+    hex::encode_to_slice(bytes, text).expect("two digits for each byte");
+    std::str::from_utf8(text).expect("hexadecimal digits are ASCII")
+}
+
 macro_rules! digests {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
         $(#[$doc])*
@@ -11,7 +16,8 @@ macro_rules! digests {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&hex::encode(self.0))
+                let mut text = [0; 64];
+                f.write_str(hexadecimal(&self.0, &mut text))
             }
         }
 
@@ -32,7 +38,8 @@ macro_rules! digests {
 
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-                s.collect_str(self)
+                let mut text = [0; 64];
+                s.serialize_str(hexadecimal(&self.0, &mut text))
             }
         }
 

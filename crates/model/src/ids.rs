@@ -16,6 +16,9 @@ pub struct BadId {
     pub text: String,
 }
 
+/// A prefix of three letters, `_`, and the digits of a UUID.
+const ID_LENGTH: usize = 3 + 1 + 32;
+
 macro_rules! uuid_ids {
     ($($(#[$doc:meta])* $name:ident = $prefix:literal, $what:literal;)*) => {$(
         $(#[$doc])*
@@ -29,9 +32,18 @@ macro_rules! uuid_ids {
             pub const PREFIX: &'static str = $prefix;
         }
 
+        impl $name {
+            fn write<'a>(&self, text: &'a mut [u8; ID_LENGTH]) -> &'a str {
+                text[..3].copy_from_slice($prefix.as_bytes());
+                text[3] = b'_';
+                self.0.simple().encode_lower(&mut text[4..]);
+                std::str::from_utf8(text).expect("a prefix and hexadecimal digits are ASCII")
+            }
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{}_{}", $prefix, self.0.simple())
+                f.write_str(self.write(&mut [0; ID_LENGTH]))
             }
         }
 
@@ -49,7 +61,7 @@ macro_rules! uuid_ids {
 
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-                s.collect_str(self)
+                s.serialize_str(self.write(&mut [0; ID_LENGTH]))
             }
         }
 

@@ -99,11 +99,11 @@ impl Core {
         let peer = inbound.peer;
         let (arrived, now) = (Timestamp::now(), self.now());
         let (session, mut scopes) = self.attribute(peer, Shown::of(inbound, frame), now)?;
-        scopes.push(Scope::Server(peer.server.clone()));
-        scopes.extend(frame.messages().iter().filter_map(tool_of).map(|tool| Scope::Tool(peer.server.clone(), ToolName(tool.to_owned()))));
-        self.definition_scopes(peer, frame, &mut scopes);
-        let scopes: Arc<[Scope]> = scopes.into();
-        let (frozen, mut epoch) = self.gate.look(&scopes);
+        let tools = frame.messages().iter().filter_map(tool_of);
+        scopes.own.extend(tools.map(|tool| Scope::Tool(peer.server.clone(), ToolName(tool.to_owned()))));
+        self.definition_scopes(peer, frame, &mut scopes.own);
+        let scopes = Arc::new(scopes);
+        let (frozen, mut epoch) = self.gate.look(scopes.iter());
         let mut judged = self.judge(inbound, frame, session, frozen.is_some(), now);
         // A P1 freezes before anything else is done, sealing included. From here on every decision of these scopes denies.
         let detected = Instant::now();
@@ -123,8 +123,8 @@ impl Core {
         });
         loop {
             let denial = (judged.stop || judged.hold).then(|| DenialId(uuid::Uuid::now_v7()));
-            let draft = self.message_draft(inbound, frame, session, &judged, denial, now)?;
-            let prepared = self.ledger.prepare(draft)?;
+            let (draft, detail) = self.message_draft(inbound, frame, session, &judged, denial, now)?;
+            let prepared = self.ledger.prepare_with(draft, &detail)?;
 
             let freezes = self.gate.lock();
             if freezes.epoch() != epoch {
@@ -291,7 +291,7 @@ impl Core {
         judged: &Judged,
         denial: Option<DenialId>,
         now: Timestamp,
-    ) -> Result<Draft, LedgerError> {
+    ) -> Result<(Draft, MessageDetail), LedgerError> {
         let peer = inbound.peer;
         let name = frame.messages().iter().find_map(tool_of).map(str::to_owned);
         let arguments = match frame.arguments {
@@ -322,13 +322,8 @@ impl Core {
             spliced: inbound.spliced.map(|s| s.splices.clone()).unwrap_or_default(),
             forwarded: self.forwarded(session, inbound.spliced)?,
         };
-        Ok(Draft {
-            at: now,
-            session: Some(session),
-            event: Event::Message(message),
-            detail: Some(serde_json::to_value(detail).expect("a message detail is plain data")),
-            body: Some(inbound.bytes.to_vec()),
-        })
+        let body = Some(inbound.bytes.to_vec());
+        Ok((Draft { at: now, session: Some(session), event: Event::Message(message), detail: None, body }, detail))
     }
 
     /// A span says no more than a leaf: names of the protocol, and of tools only those that were listed.
@@ -340,13 +335,16 @@ impl Core {
         leaf: LeafIndex,
         (judged, at): (&Judged, Timestamp),
     ) -> Open {
+        if !self.spans.are_on() {
+            return Open::none();
+        }
         let header = |name: &str| inbound.headers.and_then(|headers| headers.get(name)?.to_str().ok());
         self.spans.begin(&Begun {
             at,
             traceparent: frame.traceparent.as_deref().or_else(|| header("traceparent")),
             tracestate: header("tracestate"),
             method: frame.method.as_deref().filter(|method| wire::known_method(method)),
-            tool: tool_of(frame).filter(|tool| self.spans.are_on() && self.is_listed(&inbound.peer.server, tool)),
+            tool: tool_of(frame).filter(|tool| self.is_listed(&inbound.peer.server, tool)),
             version: frame.version().or_else(|| header("mcp-protocol-version")),
             transport: inbound.peer.transport,
             server: &inbound.peer.server,
@@ -359,7 +357,7 @@ impl Core {
     /// The last look, when the bytes are wanted. `Err`: a freeze came first.
     pub fn redeem(&self, permit: Permit) -> Result<Sending, Refusal> {
         let Permit { call, epoch, peer } = permit;
-        if let Some(sending) = self.gate.begin_sending(&call.scopes, epoch) {
+        if let Some(sending) = self.gate.begin_sending(call.scopes.iter(), epoch) {
             return Ok(sending);
         }
         let denial = DenialId(uuid::Uuid::now_v7());
@@ -413,15 +411,12 @@ impl Core {
         let (session, scopes) = match call {
             Some(call) => (call.session, call.scopes.clone()),
             None => match self.attribute(peer, Shown::default(), now) {
-                Ok((session, mut scopes)) => {
-                    scopes.push(Scope::Server(peer.server.clone()));
-                    (session, scopes.into())
-                }
+                Ok((session, scopes)) => (session, Arc::new(scopes)),
                 Err(error) => return (Returned::NotRecorded(self.not_recorded(id.as_deref(), &error).body), false),
             },
         };
         let told_id = if spliced.is_some() { call.and_then(|call| call.id.clone()) } else { id.clone() };
-        let (frozen, _) = self.gate.look(&scopes);
+        let (frozen, _) = self.gate.look(scopes.iter());
         let told = spliced.map_or(bytes, |spliced| spliced.bytes.as_slice());
         let reread;
         let told_frame = match spliced {
@@ -478,14 +473,8 @@ impl Core {
             faults: frame.faults.iter().map(ToString::to_string).collect(),
             ..MessageDetail::default()
         };
-        let draft = Draft {
-            at: now,
-            session: Some(session),
-            event: Event::Message(message),
-            detail: Some(serde_json::to_value(detail).expect("a message detail is plain data")),
-            body: Some(bytes.to_vec()),
-        };
-        let recorded = match self.ledger.record(draft) {
+        let draft = Draft { at: now, session: Some(session), event: Event::Message(message), detail: None, body: Some(bytes.to_vec()) };
+        let recorded = match self.ledger.prepare_with(draft, &detail).and_then(|prepared| self.ledger.append(prepared)) {
             Ok(recorded) => recorded,
             Err(error) => return unrecorded(&error, screen),
         };

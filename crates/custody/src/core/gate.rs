@@ -46,13 +46,13 @@ impl Gate {
     }
 
     /// The freeze that cuts these scopes off, and the epoch of the answer.
-    pub fn look(&self, scopes: &[Scope]) -> (Option<ActionId>, u64) {
+    pub fn look<'a>(&self, scopes: impl IntoIterator<Item = &'a Scope>) -> (Option<ActionId>, u64) {
         let freezes = self.lock();
         (freezes.find(scopes), freezes.epoch())
     }
 
     /// Last look before the bytes go: `None` when a freeze came after the permit.
-    pub fn begin_sending(&self, scopes: &[Scope], epoch: u64) -> Option<Sending> {
+    pub fn begin_sending<'a>(&self, scopes: impl IntoIterator<Item = &'a Scope>, epoch: u64) -> Option<Sending> {
         let freezes = self.lock();
         if freezes.epoch() != epoch && freezes.find(scopes).is_some() {
             return None;

@@ -35,7 +35,7 @@ pub use held::HeldCall;
 pub use identity::UNVERIFIED;
 pub use learn::{BaselineRequest, LearnRequest, Learned, Replay};
 pub use manifest::{ManifestAct, ManifestOrder, pins_of};
-pub use peer::{Call, Decision, Inbound, Peer, Permit, Refusal, Returned};
+pub use peer::{Call, Decision, Inbound, Peer, Permit, Refusal, Returned, Scopes};
 pub use rules::{
     Reloaded, RuleRow, RulesFault, RulesStatus, RulesView, SuppressRequest, load as load_rules, read_rules, rows as rule_rows,
 };

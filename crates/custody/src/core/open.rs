@@ -33,7 +33,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 /// Entries applied to the projection in one transaction.
 const APPLIED_AT_ONCE: usize = 2048;
 /// Between two transactions, unless somebody waits for what was recorded: one for every message would cost more than the message.
-const PACE: std::time::Duration = std::time::Duration::from_millis(50);
+const PACE: std::time::Duration = std::time::Duration::from_millis(250);
+/// Between two looks whether so much was recorded that it must not wait any longer.
+const LOOK: std::time::Duration = std::time::Duration::from_millis(25);
 /// Between two attempts of a projection that fails.
 const RETRY: std::time::Duration = std::time::Duration::from_secs(1);
 
@@ -256,12 +258,17 @@ fn read_dir(dir: Option<&Path>, ending: &str) -> Result<Vec<(String, String)>, C
 async fn catch_up(ledger: &Ledger, reader: &Reader, projection: &Projection) -> Result<u64, CoreError> {
     let mut from = projection.applied().await?;
     while from < ledger.size() {
+        let newest = ledger.take_newest(LeafIndex(from), APPLIED_AT_ONCE);
         let reader = reader.clone();
-        let read = move || {
-            let entries = reader.detailed_entries(LeafIndex(from), Projection::needs_detail);
-            entries.take(APPLIED_AT_ONCE).collect::<Result<Vec<_>, _>>()
+        let batch = if newest.is_empty() || newest.iter().any(|(_, entry)| Projection::needs_detail(entry) && entry.detail.is_some()) {
+            let read = move || match newest.is_empty() {
+                true => reader.detailed_entries(LeafIndex(from), Projection::needs_detail).take(APPLIED_AT_ONCE).collect(),
+                false => detailed(&reader, newest),
+            };
+            tokio::task::spawn_blocking(read).await.expect("reading does not panic")?
+        } else {
+            detailed(&reader, newest)?
         };
-        let batch = tokio::task::spawn_blocking(read).await.expect("reading does not panic")?;
         if batch.is_empty() {
             break;
         }
@@ -269,6 +276,11 @@ async fn catch_up(ledger: &Ledger, reader: &Reader, projection: &Projection) -> 
         from += batch.len() as u64;
     }
     Ok(from)
+}
+
+fn detailed(reader: &Reader, entries: Vec<(LeafIndex, Arc<Entry>)>) -> Result<Vec<OpenEntry>, ledger::LedgerError> {
+    let open = |(leaf, entry)| reader.detailed(leaf, Arc::unwrap_or_clone(entry), Projection::needs_detail);
+    entries.into_iter().map(open).collect()
 }
 
 /// Keeps the projection behind the ledger by some milliseconds, and at once when told to `hurry`, until told to stop.
@@ -289,8 +301,15 @@ async fn follow(ledger: Ledger, projection: Projection, applied: watch::Sender<u
                 RETRY
             }
         };
+        let waited = async {
+            let until = tokio::time::Instant::now() + pace;
+            let is_full = || pace == PACE && ledger.size().saturating_sub(*applied.borrow()) >= APPLIED_AT_ONCE as u64 / 2;
+            while tokio::time::Instant::now() < until && !is_full() {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
         tokio::select! {
-            () = tokio::time::sleep(pace) => {}
+            () = waited => {}
             () = hurry.notified(), if pace == PACE => {}
             () = stop.cancelled() => return,
         }

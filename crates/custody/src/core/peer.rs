@@ -35,6 +35,21 @@ impl Peer {
     }
 }
 
+/// Everything a freeze can name that would stop a message: what its session has, shared with the session's other messages, and
+/// what it is itself.
+#[derive(Debug, Clone)]
+pub struct Scopes {
+    pub(super) session: Arc<[Scope]>,
+    pub(super) own: Vec<Scope>,
+}
+
+impl Scopes {
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Scope> {
+        self.session.iter().chain(&self.own)
+    }
+}
+
 /// One message from an agent, not yet decided.
 pub struct Inbound<'a> {
     /// From whom.
@@ -67,7 +82,7 @@ pub struct Call {
     /// Whether it opens a protocol session.
     pub initialize: bool,
     /// Everything a freeze can name that would stop it.
-    pub scopes: Arc<[Scope]>,
+    pub scopes: Arc<Scopes>,
     /// Its span, where spans are sent.
     pub span: Open,
 }

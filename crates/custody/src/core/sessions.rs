@@ -1,7 +1,7 @@
 //! Sessions begin, grow and end (R9); every step is an entry.
 
 use super::{
-    Core, Peer, Refusal,
+    Core, Peer, Refusal, Scopes,
     links::{self, Shown},
 };
 use crate::gateway::reply;
@@ -25,7 +25,7 @@ const SWEEP: Duration = Duration::from_secs(30);
 impl Core {
     /// The session of a message, and every scope that a freeze of it would name. New sessions and links are
     /// recorded before this returns.
-    pub(super) fn attribute(&self, peer: &Peer, shown: Shown<'_>, now: Timestamp) -> Result<(SessionId, Vec<Scope>), LedgerError> {
+    pub(super) fn attribute(&self, peer: &Peer, shown: Shown<'_>, now: Timestamp) -> Result<(SessionId, Scopes), LedgerError> {
         let links = peer.links(shown);
         let mut graph = self.graph.lock().unwrap_or_else(PoisonError::into_inner);
         let Attribution { session, started, added, ended, .. } = graph.observe(now, &peer.identity, &links, || SessionId(Uuid::now_v7()));
@@ -56,23 +56,18 @@ impl Core {
         for link in added {
             self.record_link(session, &link, now)?;
         }
-        let mut scopes = graph.scopes(session);
+        let of_session = graph.shared_scopes(session);
         drop(graph);
         // The scopes of this very message, whatever the graph still remembers of the session.
-        for scope in [
-            Some(Scope::Session(session)),
-            Some(Scope::Principal(peer.identity.principal.clone())),
-            Some(Scope::Connection(peer.connection)),
-            peer.process.map(Scope::Process),
-        ]
-        .into_iter()
-        .flatten()
-        {
-            if !scopes.contains(&scope) {
-                scopes.push(scope);
-            }
-        }
-        Ok((session, scopes))
+        let mut own = Vec::with_capacity(6);
+        own.extend([
+            Scope::Session(session),
+            Scope::Principal(peer.identity.principal.clone()),
+            Scope::Connection(peer.connection),
+            Scope::Server(peer.server.clone()),
+        ]);
+        own.extend(peer.process.map(Scope::Process));
+        Ok((session, Scopes { session: of_session, own }))
     }
 
     fn record_link(&self, session: SessionId, link: &Link, now: Timestamp) -> Result<(), LedgerError> {
@@ -131,9 +126,8 @@ impl Core {
             body: reply::json_rpc_error(None, reply::NOT_RECORDED, "not admitted: the record cannot be written", None),
             answer: true,
         };
-        let (session, mut scopes) = self.attribute(peer, Shown { mcp_session, ..Shown::default() }, self.now()).map_err(unrecorded)?;
-        scopes.push(Scope::Server(peer.server.clone()));
-        match self.gate.look(&scopes).0 {
+        let (session, scopes) = self.attribute(peer, Shown { mcp_session, ..Shown::default() }, self.now()).map_err(unrecorded)?;
+        match self.gate.look(scopes.iter()).0 {
             None => Ok(session),
             Some(_) => Err(Refusal { status: StatusCode::FORBIDDEN, body: reply::denied(None, DenialId(Uuid::now_v7())), answer: true }),
         }

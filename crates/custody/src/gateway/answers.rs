@@ -5,12 +5,12 @@
 
 use super::coding::{Coding, CodingError};
 use super::http::SMALL_BODY;
+use super::pool::Answered;
 use super::reply::{self, Body};
 use crate::config::Limits;
 use bytes::{Bytes, BytesMut};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 use std::{
     convert::Infallible,
     pin::Pin,
@@ -65,7 +65,7 @@ impl Answers {
     ///
     /// # Errors
     /// See [`Unread`].
-    pub async fn read(&self, mut body: Incoming, coding: Option<Coding>) -> Result<Whole, Unread> {
+    pub async fn read(&self, mut body: Answered, coding: Option<Coding>) -> Result<Whole, Unread> {
         let mut room = None;
         let (mut first, mut all) = (Bytes::new(), BytesMut::new());
         while let Some(frame) = body.frame().await {

@@ -3,6 +3,7 @@
 use super::bridge::modern::Params;
 use super::coding::{Coding, Decoder};
 use super::legacy::{self, Registered, Streams};
+use super::pool::Answered;
 use super::proxy::{Asked, Told};
 use super::reply::{Body, UPSTREAM_FAILED, json_rpc_error};
 use crate::core::{Attached, Call, Core, Peer, Returned};
@@ -12,7 +13,6 @@ use custody_model::SessionId;
 use http::Uri;
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
-use hyper::body::Incoming;
 use std::{convert::Infallible, sync::Arc};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -74,7 +74,7 @@ enum Passed {
 
 impl Relay {
     /// Starts the task that relays. It ends with the server's stream, with the agent, or when the session is terminated.
-    pub fn start(self, body: Incoming, tasks: &TaskTracker) -> Body {
+    pub fn start(self, body: Answered, tasks: &TaskTracker) -> Body {
         let (out, events) = mpsc::channel::<Piece>(EVENTS_IN_FLIGHT);
         let attached = self.core.attach(&self.peer, self.call.as_ref().map(|c| c.session), None);
         tasks.spawn(self.run(body, out, attached));
@@ -84,7 +84,7 @@ impl Relay {
         .boxed()
     }
 
-    async fn run(self, mut body: Incoming, out: mpsc::Sender<Piece>, attached: Attached) {
+    async fn run(self, mut body: Answered, out: mpsc::Sender<Piece>, attached: Attached) {
         let limit = self.core.config().limits.frame_bytes;
         let mut decoder = SseDecoder::new(limit);
         let mut coded = self.coding.map(|coding| Decoder::new(coding, limit));

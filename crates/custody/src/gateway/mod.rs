@@ -10,6 +10,7 @@ pub mod http;
 pub mod identity;
 mod legacy;
 mod places;
+mod pool;
 pub mod proxy;
 pub mod reply;
 mod shims;

@@ -13,22 +13,17 @@ use super::headers;
 use super::http::{Exchange, text};
 use super::identity::Authorization;
 use super::legacy::{Open, Streams};
+use super::pool::{Answered, Pool};
 use super::reply;
 use super::upstream::Answer;
-use crate::causes;
 use crate::core::{Call, Core, Decision, Inbound, Peer, Refusal, Returned};
 use bytes::Bytes;
 use custody_engine::wire::splice::Spliced;
 use custody_model::{PrincipalName, SessionId, Splice};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
-use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::{Client, connect::HttpConnector};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 use tokio_util::task::TaskTracker;
 
@@ -42,7 +37,7 @@ pub struct Proxy {
     uri: Result<Uri, String>,
     headers: HeaderMap,
     authorization: Arc<Authorization>,
-    client: Client<HttpsConnector<HttpConnector>, GatedBody>,
+    pool: Arc<Pool>,
     core: Arc<Core>,
     relays: TaskTracker,
     sessions: Sessions,
@@ -61,7 +56,8 @@ impl Proxy {
         authorization: Arc<Authorization>,
         answers: Answers,
     ) -> Self {
-        let connector = HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http1().build();
+        let pool = Pool::new();
+        core.spawn(Pool::expire(Arc::downgrade(&pool), core.stopping()));
         let headers = headers
             .iter()
             .filter_map(|(name, value)| Some((HeaderName::try_from(name).ok()?, HeaderValue::try_from(value.expose()).ok()?)))
@@ -70,10 +66,7 @@ impl Proxy {
             uri: url.parse().map_err(|_| url.to_owned()),
             headers,
             authorization,
-            client: Client::builder(TokioExecutor::new())
-                .pool_timer(TokioTimer::new())
-                .pool_idle_timeout(Duration::from_secs(30))
-                .build(connector),
+            pool,
             core,
             relays: TaskTracker::new(),
             sessions: Sessions::default(),
@@ -126,7 +119,7 @@ impl Proxy {
     }
 
     /// Whose a protocol session is that the server takes, or hands out.
-    fn note_session(&self, exchange: &Exchange, call: &Call, answer: &Response<Incoming>) {
+    fn note_session(&self, exchange: &Exchange, call: &Call, answer: &Response<Answered>) {
         if let Some(id) = exchange.mcp_session.as_deref().filter(|_| answer.status().is_success()) {
             self.sessions.claim(id, &exchange.peer.identity.principal);
         }
@@ -224,7 +217,7 @@ impl Proxy {
         method: Method,
         exchange: &Exchange,
         body: GatedBody,
-    ) -> Result<Response<Incoming>, String> {
+    ) -> Result<Response<Answered>, String> {
         let uri = uri.map_err(|url| format!("`{url}` is not a URL"))?;
         let mut request = Request::new(body);
         *request.method_mut() = method;
@@ -239,13 +232,13 @@ impl Proxy {
         }
         request.headers_mut().extend(self.headers.clone());
         self.authorization.apply(headers, request.headers_mut())?;
-        let mut answer = self.client.request(request).await.map_err(|error| causes::root(&error))?;
+        let mut answer = self.pool.request(request).await.map_err(|error| error.why())?;
         self.authorization.answered(headers, answer.status(), answer.headers_mut())?;
         Ok(answer)
     }
 
     /// Records, then returns, whatever the server answered. `opens`: the session of an agent whose stream may be one of HTTP+SSE.
-    async fn pass_on(&self, exchange: Exchange, call: Option<Call>, opens: Option<SessionId>, answer: Response<Incoming>) -> Answer {
+    async fn pass_on(&self, exchange: Exchange, call: Option<Call>, opens: Option<SessionId>, answer: Response<Answered>) -> Answer {
         let Exchange { peer, draining, .. } = exchange;
         let (head, body) = answer.into_parts();
         let mut response = returned_head(&head);

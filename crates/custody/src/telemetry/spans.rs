@@ -74,6 +74,13 @@ pub struct Begun<'a> {
 #[derive(Clone, Debug)]
 pub struct Open(Option<Arc<Unsent>>);
 
+impl Open {
+    /// Of a call without a span.
+    pub fn none() -> Open {
+        Open(None)
+    }
+}
+
 struct Unsent {
     sink: Arc<Sink>,
     span: Mutex<Span>,

@@ -4,6 +4,7 @@ use super::{
     Facts, PolicyOutcome, Rules,
     facts::{Flat, Seen},
     load::TICKS,
+    matching::Test,
     meta::{Alone, Meta},
     raised::{Raised, Repeated},
     silence::{Heard, Silence, Silenced},
@@ -14,7 +15,7 @@ use custody_model::{
     SessionId, Suppression,
 };
 use jiff::Timestamp;
-use rsigma_eval::{CorrelationEngine, EvaluationResult, Event};
+use rsigma_eval::{CorrelationEngine, EvaluationResult, Event, evaluate_rule};
 use std::{collections::HashSet, sync::Arc};
 
 /// A finding before it has an id.
@@ -101,11 +102,27 @@ pub struct Detector {
     /// Of the rules in force.
     digest: Digest,
     engine: CorrelationEngine,
+    /// When each rule of the engine matches, in the same order.
+    tests: Vec<Tested>,
     raised: Raised,
     silence: Silence,
     /// The engine's clock, in microseconds. Each message has its own instant, for order is leaf order.
     clock: i64,
     behavior: Tracker,
+}
+
+/// One rule that looks at single messages.
+struct Tested {
+    id: String,
+    test: Test,
+    /// A correlation counts its matches.
+    counted: bool,
+}
+
+/// A rule that fired, and what it counted if it is a correlation.
+struct Fired {
+    id: String,
+    count: Option<f64>,
 }
 
 /// A wall clock that is set back by more than this ends all windows; by less, the order of messages counts on.
@@ -122,6 +139,7 @@ impl Detector {
         let engine = rules.engine().expect("the rules were compiled when they were loaded");
         Detector {
             digest: rules.digest(),
+            tests: tests(&rules, &engine),
             rules,
             engine,
             raised: Raised::default(),
@@ -149,6 +167,7 @@ impl Detector {
         engine.import_state(state);
         let kept: HashSet<&RuleId> = rules.metas.iter().filter(|(id, _)| same(id)).map(|(_, meta)| &meta.rule).collect();
         self.raised.forget_keys(|(rule, ..)| !kept.contains(rule));
+        self.tests = tests(&rules, &engine);
         self.engine = engine;
         self.digest = rules.digest();
         self.rules = rules;
@@ -172,20 +191,17 @@ impl Detector {
         let seen = Seen { facts, signals: &signals };
         let at = self.tick(now.as_microsecond());
         let version = self.behavior.baseline().map(|(_, name)| name);
-        let flat = seen.flat();
-        let results = self.engine.process_event_at(&flat, at);
+        let fired = fired(&self.tests, &mut self.engine, &seen, at);
         let mut findings = Vec::new();
-        for result in results {
-            let Some(meta) = result.header.rule_id.as_ref().and_then(|id| self.rules.metas.get(id)).filter(|meta| meta.raises()) else {
-                continue;
-            };
+        for fired in fired {
+            let Some(meta) = self.rules.metas.get(&fired.id).filter(|meta| meta.raises()) else { continue };
             if self.silence.hides(meta, facts, now) {
                 continue;
             }
             let key = (meta.rule.clone(), facts.session, facts.identity.principal.clone());
             let repeats = self.raised.count(key, now.as_millisecond(), meta.suppress_ms);
             if repeats == 0 || (meta.priority == Priority::P1 && meta.enforce()) {
-                findings.push(FindingDraft { repeats, rules: self.digest, ..draft(meta, &seen, &flat, &result, version, now) });
+                findings.push(FindingDraft { repeats, rules: self.digest, ..draft(meta, &seen, fired.count, version, now) });
             }
         }
         findings.sort_by_key(|finding| finding.priority);
@@ -272,8 +288,35 @@ impl Detector {
     }
 }
 
-fn draft(meta: &Meta, seen: &Seen<'_>, flat: &Flat<'_>, result: &EvaluationResult, baseline: Option<&str>, now: Timestamp) -> FindingDraft {
+/// The rules that fire on this message: first those that match it, then correlations, each in the order of the engine.
+fn fired(tests: &[Tested], engine: &mut CorrelationEngine, seen: &Seen<'_>, at: i64) -> Vec<Fired> {
+    let matched: Vec<usize> = (0..tests.len()).filter(|nth| tests[*nth].test.matches(seen)).collect();
+    if !matched.iter().any(|nth| tests[*nth].counted) {
+        return matched.into_iter().map(|nth| Fired { id: tests[nth].id.clone(), count: None }).collect();
+    }
+    let flat = seen.flat();
+    let rules = engine.engine().rules();
+    let detections = matched.into_iter().filter_map(|nth| evaluate_rule(&rules[nth], &flat)).collect();
+    let results = engine.process_with_detections(&flat, detections, at);
+    let count = |result: &EvaluationResult| result.as_correlation().map(|correlation| correlation.aggregated_value);
+    results.into_iter().filter_map(|result| Some(Fired { count: count(&result), id: result.header.rule_id? })).collect()
+}
+
+/// What each rule of the engine looks at.
+fn tests(rules: &Rules, engine: &CorrelationEngine) -> Vec<Tested> {
+    let counted: HashSet<&str> = rules.collection.correlations.iter().flat_map(|rule| &rule.rules).map(String::as_str).collect();
+    let of = |rule: &rsigma_eval::CompiledRule| {
+        let id = rule.id.clone().unwrap_or_default();
+        let name = rules.metas.get(&id).map(|meta| meta.rule.as_str());
+        let is_counted = counted.contains(id.as_str()) || name.is_none_or(|name| counted.contains(name));
+        Tested { test: Test::of(rule), counted: is_counted, id }
+    };
+    engine.engine().rules().iter().map(of).collect()
+}
+
+fn draft(meta: &Meta, seen: &Seen<'_>, count: Option<f64>, baseline: Option<&str>, now: Timestamp) -> FindingDraft {
     let facts = seen.facts;
+    let flat = &seen.flat();
     let policy = match &facts.policy {
         PolicyOutcome::Denied { policy, .. } | PolicyOutcome::Error { policy, .. } => Some(policy.clone()),
         _ => None,
@@ -293,14 +336,14 @@ fn draft(meta: &Meta, seen: &Seen<'_>, flat: &Flat<'_>, result: &EvaluationResul
         leaf: facts.leaf,
         policy,
         why: match &meta.why {
-            Some(template) => fill(template, meta, flat, result, words),
+            Some(template) => fill(template, meta, flat, count, words),
             None => format!("rule `{}` matched", meta.title),
         },
-        silence: Some(fill(&meta.silence, meta, flat, result, plain)),
+        silence: Some(fill(&meta.silence, meta, flat, count, plain)),
         pattern: meta
             .pattern
             .as_ref()
-            .map(|pattern| Pattern { name: pattern.name, entry_point: fill(&pattern.entry_point, meta, flat, result, words) }),
+            .map(|pattern| Pattern { name: pattern.name, entry_point: fill(&pattern.entry_point, meta, flat, count, words) }),
         // What policy, integrity and content say stands without one.
         baseline: baseline
             .zip(seen.signals.profile.as_ref())
@@ -314,15 +357,15 @@ fn draft(meta: &Meta, seen: &Seen<'_>, flat: &Flat<'_>, result: &EvaluationResul
 }
 
 /// A sentence of the rule with its `{facts}` filled in; `{rule}` is its name, `{count}` what a correlation counted.
-fn fill(template: &str, meta: &Meta, flat: &Flat<'_>, result: &EvaluationResult, value: fn(&str) -> String) -> String {
+fn fill(template: &str, meta: &Meta, flat: &Flat<'_>, count: Option<f64>, value: fn(&str) -> String) -> String {
     let mut out = String::with_capacity(template.len() + 64);
     let mut rest = template;
     while let Some((before, after)) = rest.split_once('{') {
         let Some((name, after)) = after.split_once('}') else { break };
         out.push_str(before);
-        match (name, result.as_correlation()) {
+        match (name, count) {
             ("rule", _) => out.push_str(meta.rule.as_str()),
-            ("count", Some(correlation)) => out.push_str(&correlation.aggregated_value.to_string()),
+            ("count", Some(count)) => out.push_str(&count.to_string()),
             _ => match flat.named(name) {
                 Some(fact) => out.push_str(&value(&fact.text())),
                 None => out.push('?'),

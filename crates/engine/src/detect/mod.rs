@@ -11,6 +11,9 @@ pub mod facts;
 #[cfg(test)]
 mod living;
 mod load;
+mod matching;
+#[cfg(test)]
+mod matching_tests;
 mod meta;
 mod place;
 mod raised;

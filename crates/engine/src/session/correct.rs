@@ -57,6 +57,7 @@ impl SessionGraph {
     pub fn relate(&mut self, session: SessionId, others: &[SessionId]) {
         if let Some(run) = self.runs.get_mut(&session) {
             run.related.extend(others.iter().copied().filter(|other| *other != session));
+            run.scopes = None;
         }
     }
 
@@ -83,8 +84,10 @@ impl SessionGraph {
             hints: run.hints.extract_if(.., |hint| hinted(hint)).collect(),
             related: run.related.iter().copied().chain([session]).filter(|id| *id != other).collect(),
             links: moved,
+            scopes: None,
         };
         run.related.insert(other);
+        run.scopes = None;
         let last = run.links.iter().map(|tie| tie.last).max().unwrap_or(run.last);
         self.silent.remove(&(run.last, session));
         run.last = last;

@@ -17,7 +17,10 @@ mod tests;
 
 use custody_model::{Assurance, Identity, Link, LinkKind, PrincipalName, Scope, SessionId};
 use jiff::{SignedDuration, Timestamp};
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    sync::Arc,
+};
 
 /// When sessions end by themselves, and how many there may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,6 +116,8 @@ struct Run {
     hints: Vec<String>,
     /// Sessions that it was joined with or split from: their freezes hold for it.
     related: BTreeSet<SessionId>,
+    /// What a freeze of it names, until links or relations change: asked for with every message.
+    scopes: Option<Arc<[Scope]>>,
 }
 
 /// A link of a session.
@@ -234,15 +239,19 @@ impl SessionGraph {
     /// Everything that a freeze of the session must name: its principal, processes and connections, and itself.
     /// Empty when there is no such open session.
     pub fn scopes(&self, session: SessionId) -> Vec<Scope> {
-        let Some(run) = self.runs.get(&session) else { return Vec::new() };
-        let mut scopes = vec![Scope::Session(session), Scope::Principal(run.identity.principal.clone())];
-        scopes.extend(run.links.iter().filter_map(|tie| match &tie.link {
-            Link::Process(process) => Some(Scope::Process(*process)),
-            Link::Connection(connection) => Some(Scope::Connection(*connection)),
-            _ => None,
-        }));
-        scopes.extend(run.related.iter().copied().map(Scope::Session));
-        scopes
+        self.runs.get(&session).map(|run| run.scopes(session)).unwrap_or_default()
+    }
+
+    /// As [`Self::scopes`], made anew only when they changed.
+    pub fn shared_scopes(&mut self, session: SessionId) -> Arc<[Scope]> {
+        match self.runs.get_mut(&session) {
+            Some(run) if run.scopes.is_some() => run.scopes.clone().unwrap_or_default(),
+            Some(run) => {
+                let scopes: Arc<[Scope]> = run.scopes(session).into();
+                run.scopes.insert(scopes).clone()
+            }
+            None => Arc::default(),
+        }
     }
 
     /// The links of an open session, in order of appearance.
@@ -319,13 +328,17 @@ impl SessionGraph {
                 }
             }
         }
-        self.forget(session);
+        if !added.is_empty() {
+            run.scopes = None;
+            self.forget(session);
+        }
         added
     }
 
     /// Forgets the oldest links that can be missed, when a session has too many.
     fn forget(&mut self, session: SessionId) {
         let Some(run) = self.runs.get_mut(&session) else { return };
+        run.scopes = None;
         let place = |links: &VecDeque<Tie>, of: fn(&Link) -> bool| links.iter().position(|tie| of(&tie.link));
         while run.links.len() > self.limits.links
             && let Some(at) = place(&run.links, is_passing).or_else(|| place(&run.links, can_be_missed))
@@ -347,6 +360,7 @@ impl SessionGraph {
             last: now,
             hints: Vec::new(),
             related: BTreeSet::new(),
+            scopes: None,
         };
         self.runs.insert(session, run);
         self.silent.insert((now, session));
@@ -362,6 +376,17 @@ impl SessionGraph {
 }
 
 impl Run {
+    fn scopes(&self, session: SessionId) -> Vec<Scope> {
+        let mut scopes = vec![Scope::Session(session), Scope::Principal(self.identity.principal.clone())];
+        scopes.extend(self.links.iter().filter_map(|tie| match &tie.link {
+            Link::Process(process) => Some(Scope::Process(*process)),
+            Link::Connection(connection) => Some(Scope::Connection(*connection)),
+            _ => None,
+        }));
+        scopes.extend(self.related.iter().copied().map(Scope::Session));
+        scopes
+    }
+
     /// Whether something stronger than the principal's name may bring it another message.
     fn is_held(&self) -> bool {
         !self.open.is_empty()

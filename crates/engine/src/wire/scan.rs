@@ -152,8 +152,8 @@ pub(super) fn scan(bytes: &[u8], limits: &Limits) -> Scanned {
         bytes,
         at: 0,
         limits,
-        levels: Vec::new(),
-        keys: Vec::new(),
+        levels: Vec::with_capacity(8),
+        keys: Vec::with_capacity(16),
         line_break: None,
         out: Scanned { root: None, messages: Vec::new(), json: true, line_break: None, faults: Faults::default() },
     };
@@ -363,11 +363,11 @@ impl Scanner<'_> {
         self.keys.push((hash(&text), start as u32));
         let place = self.levels.last().map_or(Place::Other, |level| level.place);
         let mut slot = Slot::Nothing;
+        let key = if text.len() < 64 && !place.keys().is_empty() { std::str::from_utf8(&text).ok() } else { None };
         for (name, its) in place.keys() {
             if *text == *name.as_bytes() {
                 slot = *its;
-            } else if let Ok(key) = std::str::from_utf8(&text)
-                && key.len() < 64
+            } else if let Some(key) = key
                 && case_variant(key, name)
             {
                 let found = key.to_owned();
@@ -418,20 +418,24 @@ impl Scanner<'_> {
         let mut text = Text { inner: Span { start, end: start }, escaped: false, nul: false };
         let mut at = start;
         loop {
-            let plain = self.bytes[at..].iter().position(|byte| matches!(byte, 0..0x20 | b'"' | b'\\'));
-            let Some(plain) = plain else { return Err(Stop(self.bytes.len(), What::EndsEarly)) };
-            at += plain;
-            match self.bytes[at] {
-                b'"' => {
+            let plain = memchr::memchr2(b'"', b'\\', &self.bytes[at..]);
+            let end = plain.map_or(self.bytes.len(), |plain| at + plain);
+            if let Some(control) = find_control(&self.bytes[at..end]) {
+                let at = at + control;
+                return Err(Stop(at, What::ControlInString { byte: self.bytes[at] }));
+            }
+            at = end;
+            match self.bytes.get(at) {
+                None => return Err(Stop(self.bytes.len(), What::EndsEarly)),
+                Some(b'"') => {
                     text.inner.end = at;
                     self.at = at + 1;
                     return Ok(text);
                 }
-                b'\\' => {
+                Some(_) => {
                     text.escaped = true;
                     at = self.escape(at, &mut text)?;
                 }
-                byte => return Err(Stop(at, What::ControlInString { byte })),
             }
         }
     }
@@ -481,6 +485,13 @@ impl Scanner<'_> {
         keys.truncate(from);
         self.keys = keys;
     }
+}
+
+/// The first control character. Looks at many bytes at once, for most strings have none.
+fn find_control(bytes: &[u8]) -> Option<usize> {
+    let is_control = |byte: &u8| *byte < 0x20;
+    let chunk = bytes.chunks(64).position(|chunk| chunk.iter().fold(false, |found, byte| found | is_control(byte)))? * 64;
+    bytes[chunk..].iter().position(is_control).map(|at| chunk + at)
 }
 
 /// A string that was checked: what stands between its quotes.

@@ -4,7 +4,7 @@
 //! lies beside it in a *pack*, sealed under a *data key* of its session, and is erased by destroying that key.
 //! The tree's head is signed as a *checkpoint*. `docs/ledger-format.md` says it byte for byte.
 //!
-//! Writing goes pack, line, hashes, memory; reading goes beside it without a lock. Deliberately absent: an index on
+//! Writing goes pack, line, memory, and hashes at the next sync; reading goes beside it without a lock. Deliberately absent: an index on
 //! disk (the projection is one), deletion of lines, and HTTP (the daemon posts checkpoints, see
 //! [`Ledger::watch_checkpoints`]).
 
@@ -12,6 +12,7 @@ mod error;
 mod keys;
 mod layout;
 mod lines;
+mod newest;
 mod notes;
 mod open;
 mod options;
@@ -72,7 +73,7 @@ pub struct Prepared(write::Pending);
 #[derive(Debug)]
 pub struct Recorded {
     leaf: LeafIndex,
-    entry: Entry,
+    entry: Arc<Entry>,
 }
 
 impl Recorded {
@@ -119,6 +120,14 @@ impl Ledger {
         self.0.core.prepare(draft).map(Prepared)
     }
 
+    /// As [`Ledger::prepare`] of a draft without a detail, with this one: nothing is built of it but its text.
+    ///
+    /// # Errors
+    /// As [`Ledger::prepare`].
+    pub fn prepare_with(&self, draft: Draft, detail: &impl serde::Serialize) -> Result<Prepared, LedgerError> {
+        self.0.core.prepare_with(draft, Some(detail)).map(Prepared)
+    }
+
     /// Gives it its place and writes it. When this returns, the entry survives the death of the process, and in
     /// strict mode a power cut (promise 1).
     ///
@@ -163,6 +172,12 @@ impl Ledger {
     /// Number of entries.
     pub fn size(&self) -> u64 {
         *self.0.core.size.borrow()
+    }
+
+    /// Takes entries that were just recorded from memory, from this position on, `most` at once. For one who follows the ledger;
+    /// none when they are not in memory (any more), and then [`Reader`] has them. What is taken is not given again.
+    pub fn take_newest(&self, from: LeafIndex, most: usize) -> Vec<(LeafIndex, Arc<Entry>)> {
+        self.0.core.newest.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take(from, most)
     }
 
     /// The number of entries, as it grows.

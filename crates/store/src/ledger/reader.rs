@@ -77,9 +77,17 @@ impl Reader {
         let reader = self.clone();
         self.entries(from).map(move |item| {
             let (leaf, entry, _) = item?;
-            let detail = if wanted(&entry) { reader.unseal_detail(leaf, &entry)? } else { None };
-            Ok(OpenEntry { leaf, entry, detail, body: None })
+            reader.detailed(leaf, entry, wanted)
         })
+    }
+
+    /// An entry with its detail unsealed, if it is `wanted`.
+    ///
+    /// # Errors
+    /// As [`Reader::unseal`], but for a key that is destroyed or not for us: then there is no detail.
+    pub fn detailed(&self, leaf: LeafIndex, entry: Entry, wanted: fn(&Entry) -> bool) -> Result<OpenEntry, LedgerError> {
+        let detail = if wanted(&entry) { self.unseal_detail(leaf, &entry)? } else { None };
+        Ok(OpenEntry { leaf, entry, detail, body: None })
     }
 
     /// One entry and its line.

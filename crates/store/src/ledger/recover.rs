@@ -84,6 +84,7 @@ pub(super) fn open(layout: Layout, keys: LedgerKeys, options: LedgerOptions) -> 
         segment: segment.0,
         pack: pack.0,
         hashes,
+        hashes_waiting: Vec::new(),
         ordinal,
         first,
         frontier,

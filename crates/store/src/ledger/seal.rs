@@ -51,6 +51,16 @@ impl std::fmt::Debug for DataKey {
     }
 }
 
+/// A random number, to be used once. It cannot be copied.
+pub(super) struct Nonce([u8; 24]);
+
+/// New nonces, all from one question to the operating system.
+pub(super) fn nonces<const N: usize>() -> Result<[Nonce; N], SealError> {
+    let mut bytes = [[0; 24]; N];
+    getrandom::fill(bytes.as_flattened_mut()).map_err(|_| SealError::NoRandomness)?;
+    Ok(bytes.map(Nonce))
+}
+
 /// A part before it has a place.
 #[derive(Debug)]
 pub(super) struct SealedBytes {
@@ -92,11 +102,15 @@ impl DataKey {
 
     /// Compresses where it helps, and encrypts under a random nonce, bound to the commitment.
     pub fn seal(&self, plain: &[u8], commitment: Commitment) -> Result<SealedBytes, SealError> {
+        let [nonce] = nonces()?;
+        self.seal_under(nonce, plain, commitment)
+    }
+
+    /// As [`DataKey::seal`], under a nonce that was just made for it.
+    pub fn seal_under(&self, Nonce(nonce): Nonce, plain: &[u8], commitment: Commitment) -> Result<SealedBytes, SealError> {
         if plain.len() as u64 > MAX_PART {
             return Err(SealError::TooLarge);
         }
-        let mut nonce = [0; 24];
-        getrandom::fill(&mut nonce).map_err(|_| SealError::NoRandomness)?;
         let mut bytes = Vec::with_capacity(plain.len() + 64);
         bytes.extend_from_slice(&nonce);
         match compress(plain) {

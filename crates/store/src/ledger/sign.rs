@@ -49,10 +49,11 @@ impl Core {
     /// Syncs, and gives the head of the tree that is now safe.
     fn sync_point(&self) -> Result<Checkpoint, LedgerError> {
         let (files, paths, head, anything) = {
-            let state = self.lock();
+            let mut state = self.lock();
             if let Some(path) = &state.failed {
                 return Err(LedgerError::SyncFailed { path: path.clone() });
             }
+            self.write_hashes(&mut state)?;
             let head = Checkpoint { origin: self.signer.name().to_owned(), size: state.frontier.size(), root: state.frontier.root() };
             let files = [state.pack.file.clone(), state.segment.file.clone()];
             let (segment, pack) = self.current_paths(&state);

@@ -4,14 +4,15 @@ use super::{
     Draft, Durability, LedgerError, LedgerKeys, LedgerOptions, Reader, Recorded,
     keys::{self, KeyStore, passing},
     layout::{Layout, MAX_LINE, MAX_PART},
+    newest::Newest,
     recent::Recent,
-    seal::{DataKey, SealError, SealedBytes},
+    seal::{DataKey, SealError, SealedBytes, nonces},
     storage::Tail,
-    stored,
 };
 use custody_model::{Commitment, ENTRY_VERSION, Entry, Event, KeyId, LeafIndex, Sealed, SessionId};
 use custody_tlog::{Frontier, SignedCheckpoint, Signer, leaf_hash};
 use jiff::{Timestamp, ToSpan};
+use serde::Serialize;
 use std::{
     collections::HashSet,
     path::PathBuf,
@@ -28,6 +29,8 @@ type KeySlot = Arc<Mutex<Option<Arc<DataKey>>>>;
 pub(super) const REMEMBERED_PARTS: usize = 4096;
 /// Sessions whose key is at hand, at most twice that many. One that comes back later gets a second key.
 pub(super) const REMEMBERED_SESSIONS: usize = 4096;
+/// Bytes of hashes that wait for the next sync at most. They can be computed again from the lines.
+const HASHES_WAITING: usize = 64 << 10;
 
 /// Everything behind a [`super::Ledger`].
 #[derive(Debug)]
@@ -44,6 +47,8 @@ pub(super) struct Core {
     /// Keys destroyed since the ledger was opened. Its own lock, inside `state`'s, as above.
     pub destroyed: RwLock<HashSet<KeyId>>,
     pub state: Mutex<State>,
+    /// Entries that whoever follows has not fetched yet. Its own lock, inside `state`'s.
+    pub newest: Mutex<Newest>,
     /// Held while a checkpoint is made: one after the other.
     pub signing: Mutex<super::sign::Signing>,
     pub size: watch::Sender<u64>,
@@ -56,6 +61,8 @@ pub(super) struct State {
     pub segment: Tail,
     pub pack: Tail,
     pub hashes: Tail,
+    /// Hashes of the newest entries, which are written at the next sync, in one piece.
+    pub hashes_waiting: Vec<u8>,
     /// Number of the last segment and its pack.
     pub ordinal: u32,
     /// First leaf of the last segment.
@@ -127,6 +134,7 @@ impl Core {
             slots: Mutex::new(slots),
             recent: Mutex::new(Recent::new(REMEMBERED_PARTS)),
             destroyed: RwLock::default(),
+            newest: Mutex::default(),
             state: Mutex::new(state),
             layout,
             options,
@@ -151,18 +159,25 @@ impl Core {
         Reader::beside(self.layout.clone(), self.keys.clone(), self.size.subscribe())
     }
 
-    pub fn prepare(&self, draft: Draft) -> Result<Pending, LedgerError> {
-        let Draft { at, session, event, detail, body } = draft;
+    pub fn prepare(&self, mut draft: Draft) -> Result<Pending, LedgerError> {
+        let detail = draft.detail.take();
+        self.prepare_with(draft, detail.as_ref())
+    }
+
+    /// With this detail, whatever the draft says of one.
+    pub fn prepare_with(&self, draft: Draft, detail: Option<&impl Serialize>) -> Result<Pending, LedgerError> {
+        let Draft { at, session, event, body, .. } = draft;
         let key = if detail.is_some() || body.is_some() { Some(self.key_of(session, at)?) } else { None };
-        let seal = |plain: &[u8], commitment| -> Result<SealedBytes, LedgerError> {
+        let [for_detail, for_body] = nonces().map_err(|e| seal_error(e, 0))?;
+        let seal = |nonce, plain: &[u8], commitment| -> Result<SealedBytes, LedgerError> {
             let key = key.as_ref().expect("made above, since there is a part");
-            key.seal(plain, commitment).map_err(|e| seal_error(e, plain.len()))
+            key.seal_under(nonce, plain, commitment).map_err(|e| seal_error(e, plain.len()))
         };
         let commitment = |plain: &[u8]| key.as_ref().expect("made above, since there is a part").commitment(plain);
         let detail = match detail {
             Some(value) => {
-                let plain = serde_json::to_vec(&value).expect("a JSON value");
-                Some(seal(&plain, commitment(&plain))?)
+                let plain = serde_json::to_vec(value).expect("details are plain data");
+                Some(seal(for_detail, &plain, commitment(&plain))?)
             }
             None => None,
         };
@@ -171,7 +186,7 @@ impl Core {
                 let commitment = commitment(&plain);
                 let id = key.as_ref().expect("made above, since there is a part").id;
                 let known = self.known(id, commitment).is_some();
-                Some(if known { Body::Known { plain, commitment } } else { Body::Fresh(seal(&plain, commitment)?) })
+                Some(if known { Body::Known { plain, commitment } } else { Body::Fresh(seal(for_body, &plain, commitment)?) })
             }
             None => None,
         };
@@ -262,16 +277,21 @@ impl Core {
             return Err(LedgerError::KeyDestroyed { key: key.id });
         }
         self.rotate_if_full(state)?;
-        let before = (state.pack.good, state.segment.good, state.hashes.good);
+        if state.hashes_waiting.len() >= HASHES_WAITING {
+            self.write_hashes(state)?;
+        }
+        let before = (state.pack.good, state.segment.good);
         let written = self.write(state, pending);
         if written.is_err() {
             // Take back in the opposite order: never a line without its parts.
-            for (tail, len) in [(&mut state.hashes, before.2), (&mut state.segment, before.1), (&mut state.pack, before.0)] {
+            for (tail, len) in [(&mut state.segment, before.1), (&mut state.pack, before.0)] {
                 tail.cut_to(len);
             }
         }
         let (recorded, added, fresh_body) = written?;
         state.frontier.commit(&added);
+        added.iter().for_each(|hash| state.hashes_waiting.extend_from_slice(&hash.0));
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner).add(recorded.leaf, &recorded.entry);
         if let Some(body) = fresh_body {
             self.recent.lock().unwrap_or_else(PoisonError::into_inner).insert((body.key, body.commitment), body);
         }
@@ -285,10 +305,11 @@ impl Core {
     #[allow(clippy::type_complexity, reason = "one caller, right above")]
     fn write(&self, state: &mut State, pending: Pending) -> Result<(Recorded, Vec<custody_tlog::Hash>, Option<Sealed>), LedgerError> {
         let Pending { at, session, event, key, detail, body } = pending;
-        let (segment, pack) = self.current_paths(state);
+        let (first, ordinal) = (state.first, state.ordinal);
+        let segment = |doing| move |error| LedgerError::storage(doing, &self.layout.segment(first))(error);
+        let pack = |doing| move |error| LedgerError::storage(doing, &self.layout.pack(ordinal))(error);
         // A tail that could not be cut after an earlier failure must go before anything is placed behind it.
-        state.segment.heal().map_err(LedgerError::storage("cut", &segment))?;
-        state.hashes.heal().map_err(LedgerError::storage("cut", &self.layout.hashes()))?;
+        state.segment.heal().map_err(segment("cut"))?;
 
         // Both parts go to the pack as one piece.
         let mut parts = Vec::new();
@@ -325,24 +346,33 @@ impl Core {
             }
         };
         if !parts.is_empty() {
-            state.pack.append(&parts).map_err(LedgerError::storage("write", &pack))?;
+            state.pack.append(&parts).map_err(pack("write"))?;
         }
 
         let entry = Entry { v: ENTRY_VERSION, at, session, event, detail, body };
-        let mut line = serde_json::to_vec(&entry).expect("an entry is JSON");
+        let mut line = Vec::with_capacity(1024);
+        serde_json::to_writer(&mut line, &entry).expect("an entry is JSON");
         if line.len() as u64 > MAX_LINE {
             return Err(LedgerError::TooLarge { what: "an entry", size: line.len() as u64, limit: MAX_LINE });
         }
         let added = state.frontier.added_by(leaf_hash(&line));
         line.push(b'\n');
-        state.segment.append(&line).map_err(LedgerError::storage("write", &segment))?;
+        state.segment.append(&line).map_err(segment("write"))?;
         if self.options.durability == Durability::Strict {
-            state.pack.file.sync().map_err(LedgerError::storage("sync", &pack))?;
-            state.segment.file.sync().map_err(LedgerError::storage("sync", &segment))?;
+            state.pack.file.sync().map_err(pack("sync"))?;
+            state.segment.file.sync().map_err(segment("sync"))?;
         }
-        state.hashes.append(&stored::bytes(&added)).map_err(LedgerError::storage("write", &self.layout.hashes()))?;
         let leaf = LeafIndex(state.frontier.size());
-        Ok((Recorded { leaf, entry }, added, fresh_body))
+        Ok((Recorded { leaf, entry: Arc::new(entry) }, added, fresh_body))
+    }
+
+    /// Writes the hashes that wait. Without them nothing is lost: opening the ledger computes what is missing.
+    pub fn write_hashes(&self, state: &mut State) -> Result<(), LedgerError> {
+        if !state.hashes_waiting.is_empty() {
+            state.hashes.append(&state.hashes_waiting).map_err(LedgerError::storage("write", &self.layout.hashes()))?;
+            state.hashes_waiting.clear();
+        }
+        Ok(())
     }
 
     pub fn current_paths(&self, state: &State) -> (PathBuf, PathBuf) {
@@ -355,6 +385,7 @@ impl Core {
             return Ok(());
         }
         self.sync_locked(state)?;
+        self.write_hashes(state)?;
         let hashes = self.layout.hashes();
         state.hashes.file.sync().map_err(LedgerError::storage("sync", &hashes))?;
         let storage = &self.options.storage;

@@ -27,7 +27,7 @@ impl Projection {
     /// # Errors
     /// [`ProjectionError`]; then nothing of the batch is applied.
     pub async fn apply_many(&self, entries: &[OpenEntry]) -> Result<()> {
-        let mut transaction: Transaction<'_, Sqlite> = self.pool.begin().await?;
+        let mut transaction: Transaction<'_, Sqlite> = self.writer.begin().await?;
         let applied: i64 = sqlx::query_scalar("SELECT leaves FROM applied").fetch_one(&mut *transaction).await?;
         let mut next = applied.cast_unsigned();
         let mut messages = Messages::default();

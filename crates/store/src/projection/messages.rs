@@ -6,8 +6,11 @@ use super::{
     corrections::{self, Corrections},
 };
 use custody_model::*;
-use sqlx::{SqliteConnection, query};
-use std::collections::BTreeMap;
+use sqlx::{AssertSqlSafe, Sqlite, SqliteConnection, query, query::Query, sqlite::SqliteArguments};
+use std::{collections::BTreeMap, fmt::Write as _};
+
+/// Rows that one statement takes at most. Fewer are written by powers of two, so that there are few different statements.
+const ROWS: usize = 256;
 
 /// Collected from the messages of one batch.
 #[derive(Default)]
@@ -18,14 +21,31 @@ pub(super) struct Messages {
     /// Calls and their answers.
     answered: BTreeMap<i64, i64>,
     /// What became of a call after its own entry: overtaken by a freeze, or held and then answered. The last word counts.
-    outcomes: BTreeMap<i64, (String, Option<String>)>,
+    outcomes: BTreeMap<i64, (&'static str, Option<String>)>,
 }
 
-/// `leaf`, `session`, `server`, `tool`, `outcome`, `reason`, `at`, `recorded`.
-type Call = (i64, Option<String>, String, Option<String>, String, Option<String>, String, Option<String>);
+/// A row of `calls`.
+struct Call {
+    leaf: i64,
+    session: Option<String>,
+    server: String,
+    tool: Option<String>,
+    outcome: &'static str,
+    reason: Option<String>,
+    at: String,
+    recorded: Option<String>,
+    answered: Option<i64>,
+}
 
-/// `session`, `leaf`, `recorded`, `asked`, `at`, `denied`.
-type Leaf = (String, i64, Option<String>, Option<i64>, String, bool);
+/// A row of `leaves`.
+struct Leaf {
+    session: String,
+    leaf: i64,
+    recorded: Option<String>,
+    asked: Option<i64>,
+    at: String,
+    denied: bool,
+}
 
 /// What a session's row grows by.
 #[derive(Default)]
@@ -48,7 +68,7 @@ impl Messages {
         let (session, recorded) = corrections.place(open.entry.session, asked.unwrap_or(leaf));
         let mut first = None;
         if let Some(id) = &session {
-            self.leaves.push((id.clone(), leaf, recorded.clone(), asked, at.clone(), denied));
+            self.leaves.push(Leaf { session: id.clone(), leaf, recorded: recorded.clone(), asked, at: at.clone(), denied });
             let delta = self.sessions.entry(id.clone()).or_default();
             first = (delta.messages == 0).then(|| id.clone());
             delta.last.clone_from(&at);
@@ -58,12 +78,16 @@ impl Messages {
         }
         let reason = message.reason.as_ref().map(reason_words);
         match (message.direction, asked) {
-            (Direction::ToAgent, Some(call)) => drop(self.answered.insert(call, leaf)),
+            (Direction::ToAgent, Some(call)) => match self.calls.binary_search_by_key(&call, |known| known.leaf) {
+                Ok(at) => self.calls[at].answered = Some(leaf),
+                Err(_) => drop(self.answered.insert(call, leaf)),
+            },
             (Direction::ToAgent, None) => {}
-            (Direction::ToServer, Some(call)) => drop(self.outcomes.insert(call, (word(&message.outcome), reason))),
+            (Direction::ToServer, Some(call)) => drop(self.outcomes.insert(call, (outcome_word(message.outcome), reason))),
             (Direction::ToServer, None) if calls => {
                 let tool = message.tool.as_ref().map(|tool| tool.0.clone()).or_else(|| detail::<MessageDetail>(open).and_then(|d| d.tool));
-                self.calls.push((leaf, session, message.server.0.clone(), tool, word(&message.outcome), reason, at, recorded));
+                let (server, outcome) = (message.server.0.clone(), outcome_word(message.outcome));
+                self.calls.push(Call { leaf, session, server, tool, outcome, reason, at, recorded, answered: None });
             }
             (Direction::ToServer, None) => {}
         }
@@ -72,18 +96,26 @@ impl Messages {
 
     /// Writes everything, calls before what became of them.
     pub async fn write(self, db: &mut SqliteConnection, corrections: &Corrections) -> Result<()> {
-        let inserts = [
-            (
-                "INSERT OR IGNORE INTO leaves (session, leaf, recorded, asked, at, denied, message)
-                 SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, 1 FROM json_each(?)",
-                rows(&self.leaves),
-            ),
-            (
-                "INSERT OR REPLACE INTO calls (leaf, session, server, tool, outcome, reason, at, recorded)
-                 SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7
-                 FROM json_each(?)",
-                rows(&self.calls),
-            ),
+        insert(
+            db,
+            "INSERT OR IGNORE INTO leaves (session, leaf, recorded, asked, at, denied, message) VALUES ",
+            "(?, ?, ?, ?, ?, ?, 1)",
+            self.leaves,
+            |query, row| query.bind(row.session).bind(row.leaf).bind(row.recorded).bind(row.asked).bind(row.at).bind(row.denied),
+        )
+        .await?;
+        insert(
+            db,
+            "INSERT OR REPLACE INTO calls (leaf, session, server, tool, outcome, reason, at, recorded, answered) VALUES ",
+            "(?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            self.calls,
+            |query, row| {
+                let query = query.bind(row.leaf).bind(row.session).bind(row.server).bind(row.tool).bind(row.outcome);
+                query.bind(row.reason).bind(row.at).bind(row.recorded).bind(row.answered)
+            },
+        )
+        .await?;
+        let updates = [
             (
                 "UPDATE calls SET answered = rows.value ->> 1 FROM json_each(?) AS rows WHERE leaf = rows.value ->> 0",
                 rows(&self.answered.into_iter().collect::<Vec<_>>()),
@@ -94,7 +126,7 @@ impl Messages {
                 rows(&self.outcomes.into_iter().collect::<Vec<_>>()),
             ),
         ];
-        for (statement, rows) in inserts {
+        for (statement, rows) in updates {
             if let Some(rows) = rows {
                 query(statement).bind(rows).execute(&mut *db).await?;
             }
@@ -113,6 +145,37 @@ impl Messages {
             }
         }
         Ok(())
+    }
+}
+
+/// Writes rows with as few statements as can be.
+async fn insert<R>(
+    db: &mut SqliteConnection,
+    into: &str,
+    values: &str,
+    rows: Vec<R>,
+    bind: impl for<'q> Fn(Query<'q, Sqlite, SqliteArguments>, R) -> Query<'q, Sqlite, SqliteArguments>,
+) -> Result<()> {
+    let mut rows = rows.into_iter();
+    while rows.len() > 0 {
+        let count = ROWS.min(1 << rows.len().ilog2());
+        let mut statement = String::with_capacity(into.len() + count * (values.len() + 1));
+        let _ = write!(statement, "{into}{values}");
+        for _ in 1..count {
+            let _ = write!(statement, ",{values}");
+        }
+        // Nothing but the texts of the callers above stands in it.
+        let query = rows.by_ref().take(count).fold(query(AssertSqlSafe(statement)), &bind);
+        query.execute(&mut *db).await?;
+    }
+    Ok(())
+}
+
+fn outcome_word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Allowed => "ALLOWED",
+        Outcome::Denied => "DENIED",
+        Outcome::Held => "HELD",
     }
 }
 

@@ -69,7 +69,10 @@ type Result<T> = std::result::Result<T, ProjectionError>;
 /// The tables. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Projection {
+    /// For questions.
     pool: SqlitePool,
+    /// One connection that writes: it keeps its pages, for nobody else changes them, and its statements.
+    writer: SqlitePool,
 }
 
 impl Projection {
@@ -86,9 +89,11 @@ impl Projection {
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Normal);
-        let pool = SqlitePoolOptions::new().max_connections(4).connect_with(options).await?;
-        sqlx::migrate!("./migrations").run(&pool).await?;
-        Ok(Projection { pool })
+        // Connections to a file do not die: none is tried before it is used.
+        let connect = |most| SqlitePoolOptions::new().max_connections(most).test_before_acquire(false).connect_with(options.clone());
+        let writer = connect(1).await?;
+        sqlx::migrate!("./migrations").run(&writer).await?;
+        Ok(Projection { pool: connect(3).await?, writer })
     }
 
     /// Leaves applied so far: the next one to apply has this number.

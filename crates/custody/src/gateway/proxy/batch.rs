@@ -14,6 +14,7 @@ use crate::gateway::{
     events::{Relay, event_of},
     gated::GatedBody,
     http::{Exchange, text},
+    pool::Answered,
     reply::{self, Body},
     upstream::Answer,
 };
@@ -22,7 +23,6 @@ use custody_engine::wire::{self, Frame, IdKey};
 use futures_util::{StreamExt as _, stream};
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::{BodyExt, BodyStream, StreamBody};
-use hyper::body::Incoming;
 use std::{
     collections::HashMap,
     convert::Infallible,
@@ -105,7 +105,7 @@ impl Proxy {
         self.pass_on_batch(exchange, asked, own, answer).await
     }
 
-    async fn pass_on_batch(&self, exchange: Exchange, asked: Arc<Asked>, own: Vec<Vec<u8>>, answer: Response<Incoming>) -> Answer {
+    async fn pass_on_batch(&self, exchange: Exchange, asked: Arc<Asked>, own: Vec<Vec<u8>>, answer: Response<Answered>) -> Answer {
         let Exchange { peer, draining, .. } = exchange;
         let (head, body) = answer.into_parts();
         let mut response = super::returned_head(&head);

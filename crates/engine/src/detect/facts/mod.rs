@@ -329,6 +329,11 @@ impl<'a> Seen<'a> {
 /// Facts by name. Most messages are asked for few of them, so each is computed when a rule asks.
 static BY_NAME: LazyLock<HashMap<&'static str, &'static Fact>> = LazyLock::new(|| all().map(|fact| (fact.name, fact)).collect());
 
+/// The fact of that name, whatever its value.
+pub(super) fn named(name: &str) -> Option<&'static Fact> {
+    BY_NAME.get(name).copied()
+}
+
 /// Facts by name, as the rule engine reads them.
 pub(super) struct Flat<'a>(&'a Seen<'a>);
 
@@ -345,12 +350,7 @@ impl<'a> Flat<'a> {
 
 impl Event for Flat<'_> {
     fn get_field(&self, path: &str) -> Option<EventValue<'_>> {
-        Some(match self.named(path)? {
-            FactValue::Text(text) => EventValue::Str(text),
-            FactValue::Bool(bool) => EventValue::Bool(bool),
-            FactValue::Number(number) => EventValue::Int(number),
-            FactValue::Float(number) => EventValue::Float(number),
-        })
+        Some(self.named(path)?.into_event_value())
     }
 
     fn any_string_value(&self, pred: &dyn Fn(&str) -> bool) -> bool {
