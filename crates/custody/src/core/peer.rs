@@ -43,6 +43,12 @@ pub struct Scopes {
     pub(super) own: Vec<Scope>,
 }
 
+impl From<Vec<Scope>> for Scopes {
+    fn from(own: Vec<Scope>) -> Scopes {
+        Scopes { session: Arc::default(), own }
+    }
+}
+
 impl Scopes {
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = &Scope> {

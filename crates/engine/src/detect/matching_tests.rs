@@ -37,8 +37,8 @@ id: f
 logsource: {product: mcp}
 filter:
   rules: [odd]
-  quiet: {outcome: DENIED}
-  condition: not quiet
+  selection: {outcome: DENIED}
+  condition: not selection
 ";
 
 static ENGINE: LazyLock<CorrelationEngine> = LazyLock::new(|| {
@@ -48,15 +48,17 @@ static ENGINE: LazyLock<CorrelationEngine> = LazyLock::new(|| {
 });
 static TESTS: LazyLock<Vec<Test>> = LazyLock::new(|| ENGINE.engine().rules().iter().map(Test::of).collect());
 
-fn measure() -> impl Strategy<Value = Option<Measure>> {
+fn measure() -> BoxedStrategy<Option<Measure>> {
     let number = || prop_oneof![Just(0.0), 0.0..4.0, 0.0..100.0, Just(f64::NAN)];
     proptest::option::of((number(), number(), number(), number(), 0_u64..60))
         .prop_map(|of| of.map(|(value, ratio, excess, z, samples)| Measure { value, usual: 1.0, most: 2.0, ratio, excess, z, samples }))
+        .boxed()
 }
 
-fn thing() -> impl Strategy<Value = Option<NewThing>> {
+fn thing() -> BoxedStrategy<Option<NewThing>> {
     proptest::option::of((0.0..4.0, 0_u32..8, 0_u64..60))
         .prop_map(|of| of.map(|(chance, count, samples)| NewThing { what: "x".to_owned(), chance, count, samples }))
+        .boxed()
 }
 
 prop_compose! {

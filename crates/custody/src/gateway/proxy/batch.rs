@@ -153,7 +153,8 @@ impl Asked {
         let mut scopes: Vec<_> = calls().flat_map(|call| call.scopes.iter().cloned()).collect();
         scopes.sort();
         scopes.dedup();
-        let any = Call { id: None, method: None, tool: None, cursor: false, initialize: false, scopes: scopes.into(), ..first.clone() };
+        let any =
+            Call { id: None, method: None, tool: None, cursor: false, initialize: false, scopes: Arc::new(scopes.into()), ..first.clone() };
         let calls = calls().filter(|call| call.is_request()).filter_map(|call| Some((wire::id_key(call.id.as_deref()?), call.clone())));
         Some(Asked { calls: Mutex::new(calls.collect()), any })
     }
