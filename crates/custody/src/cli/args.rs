@@ -169,6 +169,12 @@ pub(super) struct SimulateArgs {
     /// Days before them that are learned from
     #[arg(long, value_name = "D", default_value_t = 28, value_parser = clap::value_parser!(u32).range(1..=90))]
     pub learn_days: u32,
+    /// Learn once, before the judged days, and not again every night
+    #[arg(long)]
+    pub learn_once: bool,
+    /// Rules beside the shipped ones; a file with the name of a shipped one replaces it
+    #[arg(long, value_name = "DIR")]
+    pub rules: Option<PathBuf>,
     /// Attacks to mix in, as TOML or JSON (docs/simulate.md)
     #[arg(long, value_name = "FILE")]
     pub attacks: Option<PathBuf>,

@@ -8,7 +8,7 @@ use custody_engine::{
 };
 use custody_model::*;
 use jiff::Timestamp;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
 
 /// Everything that follows from findings.
@@ -189,6 +189,11 @@ impl Cases {
         }
         let tampered = |scope: &Scope| if let Scope::Tool(server, _) = scope { Some(server.clone()) } else { None };
         (Some(case.identity.principal.clone()), case.scopes.iter().filter_map(tampered).collect())
+    }
+
+    /// Sessions of cases that are open, or in which a person found an attack.
+    pub fn sessions_to_exclude(&self) -> HashSet<SessionId> {
+        self.cases.iter().filter(|case| case.open || case.attack.is_some()).flat_map(|case| case.sessions.iter().copied()).collect()
     }
 
     /// Sessions without a finding since then are over.

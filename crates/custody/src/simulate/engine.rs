@@ -40,6 +40,8 @@ pub struct Options {
     pub learn_days: u32,
     /// Days that are evaluated.
     pub days: u32,
+    /// Whether habits are learned once, and not again every night.
+    pub learn_once: bool,
     /// Decides everything that is drawn.
     pub seed: u64,
     /// What is mixed in.
@@ -114,7 +116,9 @@ pub struct Simulation<'a> {
     running: HashMap<u64, Running>,
     graph: SessionGraph,
     policies: Policies,
-    learner: Option<Learner>,
+    learner: Learner,
+    /// From when on messages are judged, in milliseconds since 1970.
+    judged_from: i64,
     detector: Detector,
     cases: Cases,
     /// The attack that a session carries, since its first hostile call.
@@ -146,8 +150,9 @@ pub fn run(options: &Options, rules: Rules, progress: &mut dyn FnMut(f64)) -> Re
         running: HashMap::new(),
         graph: SessionGraph::new(SessionLimits::default()),
         policies,
-        learner: Some(Learner::new(LearnOptions::default())),
-        detector: Detector::new(rules.clone()),
+        learner: Learner::new(LearnOptions::default()),
+        judged_from: evaluated,
+        detector: Detector::new(rules),
         cases: Cases::new(by),
         attacked: HashMap::new(),
         listings: Listings::new(&company.world, origin - 90 * DAY),
@@ -161,8 +166,8 @@ pub fn run(options: &Options, rules: Rules, progress: &mut dyn FnMut(f64)) -> Re
     }
     for day in 0..all {
         let midnight = origin + day * DAY;
-        if midnight == evaluated {
-            simulation.learned(evaluated, rules.clone());
+        if midnight == evaluated || (midnight > evaluated && !options.learn_once) {
+            simulation.learn(midnight);
         }
         for start in traffic::starts(&simulation.company, options.seed, midnight / DAY) {
             simulation.at(start.at, Next::Start(start));
@@ -212,13 +217,15 @@ impl Simulation<'_> {
         }
     }
 
-    /// Learning is over: from here on the detector knows what is usual.
-    fn learned(&mut self, now: i64, rules: Rules) {
-        let Some(learner) = self.learner.take() else { return };
-        let baseline = learner.finish(instant(now));
-        self.totals.learned_sessions = baseline.sessions;
+    /// As `custody learn --apply` does it, from all sessions but those of cases that may be incidents.
+    fn learn(&mut self, now: i64) {
+        self.learner.leave_out(self.cases.sessions_to_exclude());
+        let baseline = self.learner.finish(instant(now));
+        if now == self.judged_from {
+            self.totals.learned_sessions = baseline.sessions;
+        }
         self.cases.learned(baseline.digest());
-        self.detector = Detector::with_baseline(rules, Some(Arc::new(baseline)));
+        self.detector.behavior().set_baseline(Some(Arc::new(baseline)));
     }
 
     fn change(&mut self, nth: usize) {
@@ -254,7 +261,7 @@ impl Simulation<'_> {
         let Some(first) = session.calls.first().map(|call| call.at) else { return };
         let number = session.number;
         let links = self.links(&session, first);
-        if self.learner.is_none() && session.attack.is_none() {
+        if first >= self.judged_from && session.attack.is_none() {
             self.totals.sessions += 1;
         }
         self.running.insert(number, Running { session, next: 0, refused: 0, known_as: None, links });
@@ -500,9 +507,9 @@ impl Simulation<'_> {
 
     /// Learns from the message, or judges it. Whether its agent is frozen now.
     fn observe(&mut self, facts: &Facts, now: i64) -> bool {
-        if let Some(learner) = &mut self.learner {
+        self.learner.observe(facts, instant(now));
+        if now < self.judged_from {
             self.cases.seen(&facts.identity.principal, now);
-            learner.observe(facts, instant(now));
             return false;
         }
         self.totals.evaluated += 1;

@@ -19,11 +19,19 @@ pub struct Listings {
     /// Releases that a tool has seen.
     versions: BTreeMap<ToolId, u32>,
     /// Definitions that an attacker put there.
-    hostile: BTreeMap<ToolId, Value>,
+    hostile: BTreeMap<ToolId, Tampered>,
     /// Tools of later releases that are there already.
     there: BTreeSet<ToolId>,
-    /// Servers that listed something since they were last looked at, and who changed it.
-    changed: BTreeMap<ServerName, Option<usize>>,
+    /// Servers that listed something else since they were last looked at.
+    changed: BTreeSet<ServerName>,
+}
+
+/// A definition that an attacker put there.
+struct Tampered {
+    definition: Value,
+    attack: usize,
+    /// Whether an agent has listed it.
+    shown: bool,
 }
 
 /// What one listing showed.
@@ -46,11 +54,11 @@ impl Listings {
             versions: BTreeMap::new(),
             hostile: BTreeMap::new(),
             there: BTreeSet::new(),
-            changed: BTreeMap::new(),
+            changed: BTreeSet::new(),
         };
         for server in world.servers() {
             let server = ServerName::from(server);
-            listings.changed.insert(server.clone(), None);
+            listings.changed.insert(server.clone());
             listings.look(world, &server, now);
         }
         listings
@@ -72,7 +80,7 @@ impl Listings {
             };
             self.pins.apply(server, METHOD, Ruling::Announced, &[], Some(&detail), instant(now));
         }
-        self.changed.insert(server.clone(), None);
+        self.changed.insert(server.clone());
     }
 
     /// A tool's definition changes, and nobody announced it. `order`: it tells the agent what to do.
@@ -93,35 +101,39 @@ impl Listings {
         if definition == known.definition(self.versions.get(&tool).copied().unwrap_or(0)) {
             definition["description"] = Value::from(format!("{description} Now with more detail."));
         }
-        self.hostile.insert(tool, definition);
-        self.changed.insert(known.server.clone(), Some(attack));
+        self.hostile.insert(tool, Tampered { definition, attack, shown: false });
+        self.changed.insert(known.server.clone());
     }
 
-    /// A person had the server's old definition put back.
+    /// A person had the old definitions of what agents were shown put back.
     pub fn put_back(&mut self, world: &World, server: &ServerName, now: i64) {
-        for tool in self.hostile.keys().map(|tool| world.tool(*tool)).filter(|tool| tool.server == *server) {
+        let theirs = |tool: &ToolId, tampered: &Tampered| tampered.shown && world.tool(*tool).server == *server;
+        for (tool, _) in self.hostile.iter().filter(|(tool, tampered)| theirs(tool, tampered)) {
+            let tool = world.tool(*tool);
             let name = tool.spec.name.to_owned();
             let definition = RuledDefinition { name, digest: Digest([0; 32]), text: None, class: None, words: Vec::new(), action: None };
             let detail = by(OperatorName::from("operator"), vec![definition]);
             self.pins.apply(server, METHOD, Ruling::Rejected, &[], Some(&detail), instant(now));
         }
-        self.hostile.retain(|tool, _| world.tool(*tool).server != *server);
-        self.changed.insert(server.clone(), None);
+        self.hostile.retain(|tool, tampered| !theirs(tool, tampered));
+        self.changed.insert(server.clone());
     }
 
     /// Whether an agent that uses this server is told to list its tools anew.
     pub fn has_changed(&self, server: &ServerName) -> bool {
-        self.changed.contains_key(server)
+        self.changed.contains(server)
     }
 
     /// An agent lists the tools; the pins judge what it would see.
     pub fn look(&mut self, world: &World, server: &ServerName, now: i64) -> Vec<Shown> {
-        let Some(attack) = self.changed.remove(server) else { return Vec::new() };
+        if !self.changed.remove(server) {
+            return Vec::new();
+        }
         let tools: Vec<Value> = (0..world.tools.len())
             .map(ToolId)
             .filter(|tool| world.tool(*tool).server == *server && (tool.0 < world.coming || self.there.contains(tool)))
             .map(|tool| match self.hostile.get(&tool) {
-                Some(hostile) => hostile.clone(),
+                Some(tampered) => tampered.definition.clone(),
                 None => world.tool(tool).definition(self.versions.get(&tool).copied().unwrap_or(0)),
             })
             .collect();
@@ -138,6 +150,15 @@ impl Listings {
             now: instant(now),
         };
         let judgement = self.pins.judge(&sight);
+        for (tool, tampered) in &mut self.hostile {
+            tampered.shown |= world.tool(*tool).server == *server;
+        }
+        let attack_on = |hostile: &BTreeMap<ToolId, Tampered>, name: &str| {
+            hostile
+                .iter()
+                .find(|(tool, _)| world.tool(**tool).server == *server && world.tool(**tool).spec.name == name)
+                .map(|(_, t)| t.attack)
+        };
         let mut shown = Vec::new();
         for (item, verdict) in page.items.iter().zip(judgement.verdicts) {
             let tell = |kind: DriftKind, diff: &manifest::Diff, change: Option<String>| Shown {
@@ -151,7 +172,7 @@ impl Listings {
                     change,
                 },
                 tool: item.name.clone(),
-                attack,
+                attack: attack_on(&self.hostile, &item.name),
             };
             match verdict {
                 Verdict::Pin { .. } => self.rule(server, Ruling::Pinned, item, None, now),

@@ -13,7 +13,7 @@ use custody_engine::{
 
 fn options(seed: u64, attacks: &str) -> Options {
     let attacks = parse("attacks.toml", attacks).unwrap();
-    Options { roles: 8, learn_days: 2, days: 2, seed, attacks }
+    Options { roles: 8, learn_days: 2, days: 2, learn_once: false, seed, attacks }
 }
 
 fn simulate(options: &Options) -> Report {
@@ -66,7 +66,7 @@ fn attacks_change_no_ordinary_traffic() {
 #[test]
 fn ordinary_traffic_obeys_its_own_allowlists() {
     for seed in 0..6 {
-        let options = Options { roles: 20, learn_days: 1, days: 1, seed, attacks: Vec::new() };
+        let options = Options { roles: 20, learn_days: 1, days: 1, learn_once: false, seed, attacks: Vec::new() };
         let mut company = options.company();
         let origin = options.origin();
         // Also after everything changed that can change.
@@ -114,7 +114,7 @@ fn the_example_has_forty_attacks_of_every_kind() {
     for kind in super::Kind::ALL {
         assert!(attacks.iter().any(|attack| attack.kind == kind), "{}", kind.as_str());
     }
-    let options = Options { roles: 50, learn_days: 7, days: 7, seed: 2356, attacks };
+    let options = Options { roles: 50, learn_days: 7, days: 7, learn_once: false, seed: 2356, attacks };
     check_names("example", super::EXAMPLE, &options.attacks, &options.company(), 7).unwrap();
 }
 

@@ -91,6 +91,11 @@ impl Learner {
         self.excluded.insert(session);
     }
 
+    /// Leaves these sessions out, and no others: what was false is no incident any more.
+    pub fn leave_out(&mut self, sessions: HashSet<SessionId>) {
+        self.excluded = sessions;
+    }
+
     /// Takes one message.
     pub fn observe(&mut self, facts: &Facts, now: Timestamp) {
         let Some(session) = facts.session else { return };
@@ -122,7 +127,7 @@ impl Learner {
     }
 
     /// The habits, seen from `now`: older sessions weigh less.
-    pub fn finish(self, now: Timestamp) -> Baseline {
+    pub fn finish(&self, now: Timestamp) -> Baseline {
         let half_life = self.options.half_life_days.max(0.01);
         let mut groups: BTreeMap<String, Vec<(&Lesson, f64)>> = BTreeMap::new();
         let (mut sessions, mut excluded) = (0, 0);

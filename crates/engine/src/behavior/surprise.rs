@@ -1,17 +1,26 @@
-//! How surprising a stretch of steps is (D4): the sum of what each step says against the session.
+//! How surprising the steps of a session are (D4): the evidence that somebody picks tools who does not know the work.
 //!
-//! One step that nobody takes is a Tuesday; six of them in a row are not. A step from one tool to another weighs as many nats
-//! as known sessions make it unlikely, bounded, so that little data never says much.
+//! Each step is weighed by two explanations: the role's known sessions, and somebody who takes any of the role's tools as it comes. The
+//! logarithm of their ratio adds up while it speaks for the second, and never falls below zero (Page's CUSUM): one step that nobody takes
+//! is a Tuesday, six of them are not, and a long day of ordinary work hides nothing.
+//!
+//! Two conversations of one client may be interleaved, so a step may also follow from the tool before the last. A step taken twice in a
+//! session is that session's way of working and counts once. A tool that no known session used counts less than a step that nobody
+//! takes: odd duties consist of such tools, and [`super::Signals::unfamiliar`] counts them.
 
-use super::{Profile, Vocabulary, learn::two};
-use std::collections::{HashMap, HashSet, VecDeque};
+use super::{Profile, Vocabulary, arguments::fingerprint, learn::two};
+use std::collections::{HashMap, HashSet};
 
-/// Steps of a stretch.
-const STRETCH: usize = 8;
-/// The most that one step says.
+/// The most that the role's side of one step says, in nats.
 const MOST: f64 = 5.0;
 /// What a step counts that was never seen.
 const UNSEEN: f64 = 0.5;
+/// How likely a step follows from the last tool, and from the one before.
+const FOLLOWS: [f64; 2] = [0.8, 0.2];
+/// What a tool says that no known session used.
+const UNKNOWN: f64 = 1.6;
+/// Different steps remembered of a session; later ones count each time.
+const STEPS: usize = 512;
 
 /// Steps away from each tool, over all known sessions.
 #[derive(Debug, Clone, Default)]
@@ -29,8 +38,8 @@ impl Ways {
         Ways(ways)
     }
 
-    /// What a step says to who knows `order`, less what a session of the order itself has added to it.
-    fn says(&self, order: &Vocabulary, tools: usize, from: Option<&str>, to: &str, own: Option<&Own>) -> f64 {
+    /// How likely a step is to who knows `order`, less what a session of the order itself has added to it.
+    fn chance(&self, order: &Vocabulary, tools: usize, from: Option<&str>, to: &str, own: Option<&Own>) -> f64 {
         let pair = two(from, to);
         let mut count = order.known.get(&pair).copied().unwrap_or(0);
         let mut all = self.0.get(from.unwrap_or("start")).copied().unwrap_or(0);
@@ -38,19 +47,7 @@ impl Ways {
             count -= u64::from(own.pairs.contains(&pair)).min(count);
             all -= own.from.get(from.unwrap_or("start")).copied().unwrap_or(0).min(all);
         }
-        ((all as f64 + UNSEEN * (tools + 1) as f64) / (count as f64 + UNSEEN)).ln().clamp(0.0, MOST)
-    }
-}
-
-/// What a step says to who knows `profile` and finds some tools `unknown`.
-///
-/// A step to an unknown tool says as much as none of so many sessions used it. Coming back from one says nothing more than going there
-/// did.
-fn says(ways: &Ways, profile: &Profile, unknown: &dyn Fn(&str) -> bool, from: Option<&str>, to: &str, own: Option<&Own>) -> f64 {
-    match (from.is_some_and(unknown), unknown(to)) {
-        (_, true) => (profile.sessions as f64 + 1.0).ln().min(MOST),
-        (true, false) => 0.0,
-        (false, false) => ways.says(&profile.order, profile.tools_used.known.len(), from, to, own),
+        (count as f64 + UNSEEN) / (all as f64 + UNSEEN * tools as f64)
     }
 }
 
@@ -60,27 +57,65 @@ struct Own {
     from: HashMap<String, u64>,
 }
 
-/// The last steps of a session.
+/// The evidence of a session so far.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Stretch(VecDeque<f64>);
+pub(super) struct Walk {
+    nats: f64,
+    /// The last two known tools, the newest first; `None` inside is the session's start.
+    before: [Option<Option<Box<str>>>; 2],
+    last_was_unknown: bool,
+    /// Fingerprints of the steps taken.
+    taken: HashSet<u64>,
+}
 
-impl Stretch {
-    /// Takes a step; returns what the stretch says, this step included.
+impl Walk {
+    /// Takes a step; returns the evidence in nats, this step included.
     pub(super) fn step(&mut self, ways: &Ways, profile: &Profile, from: Option<&str>, to: &str) -> f64 {
         let unknown = |tool: &str| !profile.tools_used.known.contains_key(tool);
-        self.push(says(ways, profile, &unknown, from, to, None))
+        self.take(ways, profile, &unknown, from, to, None)
     }
 
-    fn push(&mut self, says: f64) -> f64 {
-        if self.0.len() == STRETCH {
-            self.0.pop_front();
+    fn take(
+        &mut self,
+        ways: &Ways,
+        profile: &Profile,
+        unknown: &dyn Fn(&str) -> bool,
+        from: Option<&str>,
+        to: &str,
+        own: Option<&Own>,
+    ) -> f64 {
+        if unknown(to) {
+            if self.is_first(None, to) {
+                self.nats += UNKNOWN;
+            }
+            self.last_was_unknown = true;
+            return self.nats;
         }
-        self.0.push_back(says);
-        self.0.iter().sum()
+        let first = self.is_first(from, to);
+        // Coming back from an unknown tool says nothing more than going there did.
+        if !std::mem::take(&mut self.last_was_unknown) {
+            let tools = profile.tools_used.known.len() + 1;
+            let start = [Some(None), None];
+            let before = if self.before[0].is_some() { &self.before } else { &start };
+            let likely = |(weight, before): (&f64, &Option<Option<Box<str>>>)| {
+                before.as_ref().map_or(0.0, |from| weight * ways.chance(&profile.order, tools, from.as_deref(), to, own))
+            };
+            let chance: f64 = FOLLOWS.iter().zip(before).map(likely).sum();
+            let says = (-chance.ln()).clamp(0.0, MOST) - (tools as f64).ln();
+            self.nats = (self.nats + if first { says } else { says.min(0.0) }).max(0.0);
+        }
+        let newer = std::mem::replace(&mut self.before[0], Some(Some(to.into())));
+        self.before[1] = Some(newer.flatten());
+        self.nats
+    }
+
+    fn is_first(&mut self, from: Option<&str>, to: &str) -> bool {
+        let step = fingerprint(to) ^ from.map_or(0, fingerprint).rotate_left(17);
+        self.taken.len() >= STEPS || self.taken.insert(step)
     }
 }
 
-/// The most surprising stretch of a known session, to who knows all but this one.
+/// The most evidence that a known session gave, to who knows all but this one.
 pub(super) fn most(walk: &[&str], ways: &Ways, profile: &Profile, only_here: &dyn Fn(&str) -> bool) -> f64 {
     let steps = || walk.iter().enumerate().map(|(nth, to)| (nth.checked_sub(1).map(|before| walk[before]), *to));
     let pairs: HashSet<String> = steps().map(|(from, to)| two(from, to)).collect();
@@ -91,7 +126,6 @@ pub(super) fn most(walk: &[&str], ways: &Ways, profile: &Profile, only_here: &dy
         }
     }
     let own = Own { pairs, from };
-    let mut stretch = Stretch::default();
-    let stretches = steps().map(|(from, to)| stretch.push(says(ways, profile, only_here, from, to, Some(&own))));
-    stretches.fold(0.0, f64::max)
+    let mut session = Walk::default();
+    steps().map(|(from, to)| session.take(ways, profile, only_here, from, to, Some(&own))).fold(0.0, f64::max)
 }

@@ -6,7 +6,7 @@ use super::{
     asked_for, changes, goes_on,
     learn::{hour, three, two},
     profile_names,
-    surprise::{Stretch, Ways},
+    surprise::{Walk, Ways},
 };
 use crate::detect::Facts;
 use custody_model::{Direction, Identity, PrincipalName, SessionId};
@@ -52,8 +52,8 @@ struct Live {
     news: [Vec<u64>; 4],
     /// Calls to tools that no known session used.
     unfamiliar: u32,
-    /// The last steps.
-    stretch: Stretch,
+    /// What the steps say against it.
+    walk: Walk,
 }
 
 impl Tracker {
@@ -222,7 +222,7 @@ impl Live {
             self.first_use(name, profile, signals);
             self.order(name, profile, signals);
             if let Some([_, from]) = self.track.step(name) {
-                let says = self.stretch.step(ways, profile, from, name);
+                let says = self.walk.step(ways, profile, from, name);
                 signals.surprise = profile.surprise.measure(says);
             }
         }

@@ -39,6 +39,7 @@ pub fn shipped() -> &'static [(&'static str, &'static str)] {
         ("mcp-025-many-values.yml", include_str!("../../../../rules/mcp-025-many-values.yml")),
         ("mcp-026-disorder.yml", include_str!("../../../../rules/mcp-026-disorder.yml")),
         ("mcp-027-flood.yml", include_str!("../../../../rules/mcp-027-flood.yml")),
+        ("mcp-028-one-tool.yml", include_str!("../../../../rules/mcp-028-one-tool.yml")),
     ]
 }
 

@@ -7,8 +7,9 @@ use super::{
     },
     Failure, Output, code, exit,
 };
+use crate::config;
+use crate::core::load_rules;
 use crate::simulate::{self, Options, Report, report};
-use custody_engine::detect::Rules;
 use indicatif::ProgressStyle;
 use std::{io::Read as _, path::Path, process::ExitCode, time::Instant};
 
@@ -17,8 +18,14 @@ pub fn run(args: SimulateArgs, output: &Output) -> Result<ExitCode, Failure> {
         output.line(simulate::EXAMPLE)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let mut options =
-        Options { roles: args.roles.into(), learn_days: args.learn_days, days: args.days, seed: args.seed, attacks: Vec::new() };
+    let mut options = Options {
+        roles: args.roles.into(),
+        learn_days: args.learn_days,
+        learn_once: args.learn_once,
+        days: args.days,
+        seed: args.seed,
+        attacks: Vec::new(),
+    };
     if args.show_company {
         let company = options.company().described();
         output.show(&company, || described(&company, output))?;
@@ -31,12 +38,13 @@ pub fn run(args: SimulateArgs, output: &Output) -> Result<ExitCode, Failure> {
         options.attacks = simulate::parse(&name, &text).map_err(bad)?;
         simulate::check_names(&name, &text, &options.attacks, &options.company(), options.days).map_err(bad)?;
     }
+    let (rules, _) = load_rules(&config::Rules { dir: args.rules, ..config::Rules::default() }, "")?;
     let bar = output.progress("simulating");
     let style = ProgressStyle::with_template("{spinner} {msg} {wide_bar} {percent} % {elapsed}");
     bar.set_length(1_000);
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     let began = Instant::now();
-    let report = simulate::run(&options, Rules::standard(), &mut |part| bar.set_position((part * 1_000.0) as u64));
+    let report = simulate::run(&options, rules, &mut |part| bar.set_position((part * 1_000.0) as u64));
     let report = report.timed(began.elapsed().as_secs_f64());
     bar.finish_and_clear();
     output.show(&report, || format!("{}{}", table(&report, output), report::summary(&report)))?;
