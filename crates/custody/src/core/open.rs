@@ -206,6 +206,7 @@ impl Core {
         if let Err(error) = tokio::task::spawn_blocking(move || ledger.close()).await {
             tracing::error!(%error, "the ledger was not closed in order");
         }
+        self.projection.close().await;
     }
 }
 

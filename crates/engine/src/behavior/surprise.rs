@@ -38,17 +38,25 @@ impl Ways {
         Ways(ways)
     }
 
-    /// How likely a step is to who knows `order`, less what a session of the order itself has added to it.
-    fn chance(&self, order: &Vocabulary, tools: usize, from: Option<&str>, to: &str, own: Option<&Own>) -> f64 {
+    /// How likely a step is to who knows the profile, less what a session of the profile itself has added to it. A session that ended with
+    /// a tool went nowhere from it, and that counts too.
+    fn chance(&self, profile: &Profile, from: Option<&str>, to: &str, own: Option<&Own>) -> f64 {
         let pair = two(from, to);
-        let mut count = order.known.get(&pair).copied().unwrap_or(0);
+        let mut count = profile.order.known.get(&pair).copied().unwrap_or(0);
         let mut all = self.0.get(from.unwrap_or("start")).copied().unwrap_or(0);
+        let mut there = from.map_or(profile.sessions, |from| profile.tools_used.known.get(from).copied().unwrap_or(0));
         if let Some(own) = own {
             count -= u64::from(own.pairs.contains(&pair)).min(count);
             all -= own.from.get(from.unwrap_or("start")).copied().unwrap_or(0).min(all);
+            there = there.saturating_sub(1);
         }
-        (count as f64 + UNSEEN) / (all as f64 + UNSEEN * tools as f64)
+        (count as f64 + UNSEEN) / (all.max(there) as f64 + UNSEEN * tools(profile))
     }
+}
+
+/// Where a step may go to: the tools of the role, or the end.
+fn tools(profile: &Profile) -> f64 {
+    profile.tools_used.known.len() as f64 + 1.0
 }
 
 /// What one session added to an order.
@@ -94,14 +102,13 @@ impl Walk {
         let first = self.is_first(from, to);
         // Coming back from an unknown tool says nothing more than going there did.
         if !std::mem::take(&mut self.last_was_unknown) {
-            let tools = profile.tools_used.known.len() + 1;
             let start = [Some(None), None];
             let before = if self.before[0].is_some() { &self.before } else { &start };
             let likely = |(weight, before): (&f64, &Option<Option<Box<str>>>)| {
-                before.as_ref().map_or(0.0, |from| weight * ways.chance(&profile.order, tools, from.as_deref(), to, own))
+                before.as_ref().map_or(0.0, |from| weight * ways.chance(profile, from.as_deref(), to, own))
             };
             let chance: f64 = FOLLOWS.iter().zip(before).map(likely).sum();
-            let says = (-chance.ln()).clamp(0.0, MOST) - (tools as f64).ln();
+            let says = (-chance.ln()).clamp(0.0, MOST) - tools(profile).ln();
             self.nats = (self.nats + if first { says } else { says.min(0.0) }).max(0.0);
         }
         let newer = std::mem::replace(&mut self.before[0], Some(Some(to.into())));

@@ -96,6 +96,12 @@ impl Projection {
         Ok(Projection { pool: connect(3).await?, writer })
     }
 
+    /// Closes its connections, of all clones. Returns when the files are left.
+    pub async fn close(&self) {
+        self.pool.close().await;
+        self.writer.close().await;
+    }
+
     /// Leaves applied so far: the next one to apply has this number.
     ///
     /// # Errors

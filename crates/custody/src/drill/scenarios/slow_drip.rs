@@ -63,7 +63,7 @@ fn attack(seed: u64) -> Course {
         client,
         loot: "get_customer",
         at_most: AT_MOST,
-        signals: vec![&[Family::Duration, Family::Arguments], &[Family::Rate, Family::Sequence, Family::Duration]],
+        signals: vec![&[Family::Duration, Family::Arguments, Family::Rate], &[Family::Rate, Family::Sequence, Family::Duration]],
         not: &["mcp-002"],
     };
     Course { setting, lessons, learns: true, trial, expect: Expect::Caught(caught) }
