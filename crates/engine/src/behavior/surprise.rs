@@ -111,7 +111,7 @@ impl Walk {
             let says = (-chance.ln()).clamp(0.0, MOST) - tools(profile).ln();
             self.nats = (self.nats + if first { says } else { says.min(0.0) }).max(0.0);
         }
-        let newer = std::mem::replace(&mut self.before[0], Some(Some(to.into())));
+        let newer = self.before[0].replace(Some(to.into()));
         self.before[1] = Some(newer.flatten());
         self.nats
     }
