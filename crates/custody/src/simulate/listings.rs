@@ -153,12 +153,6 @@ impl Listings {
         for (tool, tampered) in &mut self.hostile {
             tampered.shown |= world.tool(*tool).server == *server;
         }
-        let attack_on = |hostile: &BTreeMap<ToolId, Tampered>, name: &str| {
-            hostile
-                .iter()
-                .find(|(tool, _)| world.tool(**tool).server == *server && world.tool(**tool).spec.name == name)
-                .map(|(_, t)| t.attack)
-        };
         let mut shown = Vec::new();
         for (item, verdict) in page.items.iter().zip(judgement.verdicts) {
             let tell = |kind: DriftKind, diff: &manifest::Diff, change: Option<String>| Shown {
@@ -172,7 +166,10 @@ impl Listings {
                     change,
                 },
                 tool: item.name.clone(),
-                attack: attack_on(&self.hostile, &item.name),
+                attack: world
+                    .named(&format!("{server}/{}", item.name))
+                    .and_then(|tool| self.hostile.get(&tool))
+                    .map(|tampered| tampered.attack),
             };
             match verdict {
                 Verdict::Pin { .. } => self.rule(server, Ruling::Pinned, item, None, now),

@@ -66,7 +66,7 @@ struct Own {
 }
 
 /// The evidence of a session so far.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Walk {
     nats: f64,
     /// The last two known tools, the newest first; `None` inside is the session's start.
@@ -74,6 +74,12 @@ pub(super) struct Walk {
     last_was_unknown: bool,
     /// Fingerprints of the steps taken.
     taken: HashSet<u64>,
+}
+
+impl Default for Walk {
+    fn default() -> Self {
+        Walk { nats: 0.0, before: [Some(None), None], last_was_unknown: false, taken: HashSet::new() }
+    }
 }
 
 impl Walk {
@@ -102,17 +108,14 @@ impl Walk {
         let first = self.is_first(from, to);
         // Coming back from an unknown tool says nothing more than going there did.
         if !std::mem::take(&mut self.last_was_unknown) {
-            let start = [Some(None), None];
-            let before = if self.before[0].is_some() { &self.before } else { &start };
             let likely = |(weight, before): (&f64, &Option<Option<Box<str>>>)| {
                 before.as_ref().map_or(0.0, |from| weight * ways.chance(profile, from.as_deref(), to, own))
             };
-            let chance: f64 = FOLLOWS.iter().zip(before).map(likely).sum();
+            let chance: f64 = FOLLOWS.iter().zip(&self.before).map(likely).sum();
             let says = (-chance.ln()).clamp(0.0, MOST) - tools(profile).ln();
             self.nats = (self.nats + if first { says } else { says.min(0.0) }).max(0.0);
         }
-        let newer = self.before[0].replace(Some(to.into()));
-        self.before[1] = Some(newer.flatten());
+        self.before[1] = self.before[0].replace(Some(to.into()));
         self.nats
     }
 
