@@ -1,8 +1,9 @@
-//! Development tasks: `cargo xtask test`, `ci`, `bench`, `conformance`, `soak`, `peers`.
+//! Development tasks: `cargo xtask test`, `ci`, `bench`, `conformance`, `soak`, `peers`, `score`, `train`.
 
 mod bench;
 mod checks;
 mod conformance;
+mod hijack;
 mod peers;
 mod soak;
 mod step;
@@ -57,6 +58,10 @@ enum Task {
     },
     /// Half load for a while, then many calls at full load: is memory flat, is each call and its answer in the ledger once?
     Soak(soak::Soak),
+    /// Judge the public sessions for hijacks with models that had not seen their suite or wording, and print the figures.
+    Score(hijack::Score),
+    /// Train the hijack models on all public sessions.
+    Train(hijack::Data),
     /// Install the pinned MCP servers and clients that the tests talk to, and say where they are.
     Peers,
 }
@@ -72,6 +77,8 @@ fn main() -> ExitCode {
         Task::Bench { names, arguments, .. } => bench::run(&names, &arguments),
         Task::Conformance { client, json } => conformance::run(client, json),
         Task::Soak(options) => soak::run(&options),
+        Task::Score(options) => hijack::score(&options),
+        Task::Train(data) => hijack::train(&data),
         Task::Peers => peers::install().map(|folder| println!("{}", folder.display())),
     };
     match outcome {

@@ -3,6 +3,7 @@
 
 pub mod adopt;
 pub mod alerts;
+pub mod analyze;
 pub mod api;
 mod causes;
 pub mod cli;

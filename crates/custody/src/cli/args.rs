@@ -96,6 +96,8 @@ pub(super) enum Command {
     },
     /// Check a home's ledger or an evidence bundle, with nothing else at hand
     Verify(VerifyArgs),
+    /// Judge recorded sessions: was the agent turned, by which words, and which calls follow them
+    Analyze(AnalyzeArgs),
     /// Live a real incident through, on real traffic, in a home of its own
     Drill(crate::drill::Args),
     /// Simulate a company's traffic with attacks in it, and see what is found, missed and false
@@ -156,6 +158,22 @@ impl std::str::FromStr for Start {
     fn from_str(text: &str) -> Result<Start, jiff::Error> {
         if text == "now" { Ok(Start::Now) } else { text.parse().map(Start::At) }
     }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AnalyzeArgs {
+    /// Sessions, one JSON object a line (docs/detection.md), also packed by gzip; - for standard input
+    #[arg(value_name = "SESSIONS.jsonl")]
+    pub sessions: PathBuf,
+    /// Write one prediction a line here; - for standard output
+    #[arg(long, value_name = "FILE", conflicts_with = "session")]
+    pub predictions: Option<PathBuf>,
+    /// Judge without the user's words, as where no host tells them
+    #[arg(long)]
+    pub blind: bool,
+    /// Show one session: verdict, words and calls side by side, with reasons
+    #[arg(long, value_name = "ID")]
+    pub session: Option<String>,
 }
 
 #[derive(Debug, Args)]

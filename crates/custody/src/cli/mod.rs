@@ -68,6 +68,7 @@ fn run(cli: Cli, output: &Output) -> Result<ExitCode, Failure> {
         Command::Evidence { command: EvidenceCommand::Export(args) } => block_on(commands::evidence::export(&place, args, output))?,
         Command::Verify(args) => commands::verify::run(&place, args, output),
         Command::Drill(args) => Ok(crate::drill::run(&args, place.home, output.json)),
+        Command::Analyze(args) => commands::analyze::run(&args, output),
         Command::Simulate(args) => commands::simulate::run(args, output),
         Command::PracticeServer(args) => Ok(crate::practice::run(args)),
         Command::Completions { shell } => commands::completions(shell, output),

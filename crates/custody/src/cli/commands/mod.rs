@@ -1,6 +1,7 @@
 //! One file per command.
 
 pub mod adopt;
+pub mod analyze;
 pub mod contain;
 pub mod evidence;
 pub mod findings;
