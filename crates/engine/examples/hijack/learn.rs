@@ -10,10 +10,10 @@ use custody_engine::hijack::{Followed, Forest, Heard, Model, Passage, Row, STAGE
 /// Groups of sessions that are held out in turn while a stage is trained.
 const INNER: usize = 3;
 
-const FIRST: Settings = Settings { trees: 40, leaves: 16, rate: 0.2, least: 8.0, ridge: 4.0, columns: 0.4, rows: 0.7 };
-const UNITS: Settings = Settings { trees: 80, leaves: 16, rate: 0.1, least: 8.0, ridge: 4.0, columns: 0.4, rows: 0.7 };
-const CALLS: Settings = Settings { trees: 120, leaves: 12, rate: 0.08, least: 6.0, ridge: 4.0, columns: 0.35, rows: 0.7 };
-const SOURCES: Settings = Settings { trees: 100, leaves: 8, rate: 0.08, least: 5.0, ridge: 5.0, columns: 0.3, rows: 0.7 };
+const FIRST: Settings = Settings { trees: 40, leaves: 16, rate: 0.2, least: 8.0, ridge: 4.0, columns: 0.35, rows: 0.5 };
+const UNITS: Settings = Settings { trees: 80, leaves: 16, rate: 0.1, least: 8.0, ridge: 4.0, columns: 0.35, rows: 0.5 };
+const CALLS: Settings = Settings { trees: 140, leaves: 12, rate: 0.07, least: 8.0, ridge: 5.0, columns: 0.3, rows: 0.6 };
+const SOURCES: Settings = Settings { trees: 120, leaves: 7, rate: 0.08, least: 8.0, ridge: 5.0, columns: 0.3, rows: 0.6 };
 
 /// What is thought of a case on the way.
 #[derive(Default, Clone)]
@@ -106,18 +106,18 @@ impl Learner<'_> {
         let truth = &case.truth;
         match stage {
             0 | 1 => {
+                // Much is read again and again: a part is enough, most of what is a payload or beside one.
                 let positive = is_payload(case, (item.a, item.b));
-                if positive {
-                    return Some((true, 1.0));
-                }
-                // Of what is certainly no payload a part is enough: all beside one, and of the rest every fifth.
                 let (event, bytes) = case.heard.place((item.a, item.b));
-                let near =
-                    truth.spans.iter().any(|(of, span, _, _)| *of == event && bytes.start < span.end + 600 && span.start < bytes.end + 600);
-                let benign = !truth.injected;
-                let keep = if near || benign { 2 } else { 8 };
+                let beside = |span: &std::ops::Range<usize>| bytes.start < span.end + 600 && span.start < bytes.end + 600;
+                let near = truth.spans.iter().any(|(of, span, _, _)| *of == event && beside(span));
+                let keep = match (positive, near || !truth.injected) {
+                    (true, _) => 2,
+                    (false, true) => 3,
+                    (false, false) => 8,
+                };
                 let mark = hash(&format!("{}:{}:{}", truth.id, item.a, item.b)) >> 20;
-                mark.is_multiple_of(keep).then_some((false, keep as f32))
+                mark.is_multiple_of(keep).then_some((positive, keep as f32))
             }
             2 | 3 => {
                 let call = case.heard.call_event(item.b);

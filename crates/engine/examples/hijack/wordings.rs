@@ -138,7 +138,7 @@ const SIGNATURES: &[&str] = &[
     "",
 ];
 
-/// Words around an order: every second one whole, every second one put together.
+/// Words around an order: some none, of the others every second one whole, every second one put together.
 fn wrapper(number: u64) -> String {
     let mut state = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut pick = |all: usize| {
@@ -147,6 +147,10 @@ fn wrapper(number: u64) -> String {
         state ^= state << 17;
         (state >> 33) as usize % all
     };
+    // Some say nothing but the order.
+    if pick(8) == 0 {
+        return "{g}".to_owned();
+    }
     if pick(2) == 0 {
         return WRAPPERS[pick(WRAPPERS.len())].to_owned();
     }

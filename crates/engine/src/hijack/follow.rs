@@ -5,7 +5,7 @@ use super::{
     passages::{self, Passage},
     row::{Row, num, share},
     text::Word,
-    view::{Call, Leaf, Place, View},
+    view::{Call, Leaf, Place, View, sorted},
 };
 
 /// Where a value of a call can come from. The first that holds explains it.
@@ -53,6 +53,39 @@ pub(super) fn origin(view: &View<'_>, passages: &[Passage], passage: &Passage, l
         (false, true) => Origin::Later,
         _ => Origin::Nowhere,
     }
+}
+
+/// Calls after a unit that are compared with its words.
+const NEXT: usize = 4;
+
+/// Columns of a unit: what the calls after it took from it.
+pub(super) fn taken_columns(view: &View<'_>, content: usize, unit: usize, row: &mut Row) {
+    let taken = view.taken(content, unit).copied();
+    row.put("taken", taken.map_or(0.0, |taken| (taken.values as f32).min(6.0)));
+    row.put("taken_specific", taken.map_or(0.0, |taken| (taken.specific as f32).min(6.0)));
+    row.put("taken_rarity", taken.map_or(0.0, |taken| taken.rarity));
+    row.put("taken_gap", taken.map_or(21.0, |taken| (taken.gap as f32).min(20.0)));
+    let read = &view.contents[content];
+    let words =
+        sorted(read.unit_words(unit).iter().copied().filter(|word| view.vocabulary.tells(*word) && view.task.binary_search(word).is_err()));
+    let all: f32 = words.iter().map(|word| view.rarity(*word)).sum();
+    let (mut tool, mut said, mut done, mut near) = (0.0_f32, 0.0_f32, 0.0_f32, 0.0_f32);
+    for (gap, call) in view.calls[read.calls_before..].iter().take(NEXT).enumerate() {
+        let name = &view.tools[call.tool].words;
+        let named = name.iter().filter(|word| words.binary_search(word).is_ok()).count();
+        tool = tool.max(share(num(named), num(name.len())));
+        let shared: f32 = words.iter().filter(|word| call.words.binary_search(word).is_ok()).map(|word| view.rarity(*word)).sum();
+        let spoken: f32 = call.words.iter().map(|word| view.rarity(*word)).sum();
+        said = said.max(share(shared, spoken));
+        done = done.max(share(shared, all));
+        if gap == 0 {
+            near = shared;
+        }
+    }
+    row.put("taken_tool", tool);
+    row.put("taken_said", said);
+    row.put("taken_done", done);
+    row.put("taken_next", near.min(40.0));
 }
 
 /// Columns of one call seen from one passage.
@@ -214,6 +247,11 @@ pub struct Followed {
 }
 
 impl Followed {
+    /// How likely the likeliest call follows.
+    pub fn most(&self) -> f32 {
+        self.likely.iter().copied().fold(0.0, f32::max)
+    }
+
     /// The most likely of the calls, of equals the first.
     pub fn peak(&self) -> usize {
         self.likely.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0))).map_or(0, |(at, _)| at)

@@ -59,6 +59,7 @@ impl<'a> Heard<'a> {
     pub fn context_row(&self, (content, unit): UnitAt, first: &[f32], row: &mut Row) {
         speech::unit_row(&self.view, content, &self.hearing[content], unit, row);
         speech::context_columns(&self.hearing[content], &self.view.contents[content], first, unit, row);
+        follow::taken_columns(&self.view, content, unit, row);
     }
 
     /// The passages, given what step 2 says of every unit of every content.

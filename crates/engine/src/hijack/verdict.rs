@@ -161,15 +161,17 @@ impl Found {
 /// Draws the conclusion.
 pub fn conclude(heard: &Heard<'_>, passages: &[Passage], likely: &[Followed], sources: &[f32]) -> Found {
     let spoken = passages.iter().map(|passage| passage.most).fold(0.0, f32::max);
-    let mut best: Option<usize> = None;
-    for (at, p) in sources.iter().enumerate() {
-        if best.is_none_or(|best| *p > sources[best]) && !likely[at].likely.is_empty() {
-            best = Some(at);
+    let mut best: Option<(usize, f32)> = None;
+    for (at, source) in sources.iter().enumerate().filter(|(at, _)| !likely[*at].likely.is_empty()) {
+        // Three must agree, so that no one of them flags a session alone: the verdict, the likeliest call, the voice.
+        let sure = (source * likely[at].most() * passages[at].most).cbrt();
+        if best.is_none_or(|(_, best)| sure > best) {
+            best = Some((at, sure));
         }
     }
-    let Some(best) = best else { return Found { spoken, ..Found::default() } };
+    let Some((best, sure)) = best else { return Found { spoken, ..Found::default() } };
     let source = passages[best].first;
     let first = heard.calls_after(&passages[source]).start;
     let calls = likely[source].likely.iter().enumerate().map(|(at, p)| (first + at, *p)).collect();
-    Found { likely: sources[best], spoken, source: Some((best, source)), calls }
+    Found { likely: sure, spoken, source: Some((best, source)), calls }
 }

@@ -6,7 +6,10 @@ use super::{
     units::{self, Unit},
 };
 use serde_json::Value;
-use std::{collections::HashMap, ops::Range};
+use std::{
+    collections::{HashMap, HashSet},
+    ops::Range,
+};
 
 /// Most values of one call.
 const MAX_LEAVES: usize = 40;
@@ -21,10 +24,20 @@ const MAX_WORDS: usize = 400;
 const SHOWN: usize = 100;
 
 /// A place where words were read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Place {
     pub content: u32,
     pub unit: u32,
+}
+
+/// Values that later calls took from a unit.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Taken {
+    pub values: u32,
+    pub specific: u32,
+    pub rarity: f32,
+    /// Calls between the unit and the first that took something.
+    pub gap: u32,
 }
 
 /// One value of a call's arguments.
@@ -106,6 +119,8 @@ pub struct View<'a> {
     /// Units that hold each word.
     pub(super) seen_in: Vec<u32>,
     pub(super) units: u32,
+    /// What later calls took from a unit that neither the user nor anything before it said.
+    taken: HashMap<Place, Taken>,
     /// Synonym groups of the words that have any, as bits. They are the first of the vocabulary.
     groups: Vec<u32>,
     /// Whether a word is part of the name of a listed tool.
@@ -144,6 +159,7 @@ impl<'a> View<'a> {
             contents: Vec::new(),
             seen_in: Vec::new(),
             units: 0,
+            taken: HashMap::new(),
             groups,
             names: marked,
         };
@@ -252,6 +268,32 @@ impl<'a> View<'a> {
             }
         }
         self.calls = calls;
+        self.take();
+    }
+
+    fn take(&mut self) {
+        let mut taken: HashMap<Place, Taken> = HashMap::new();
+        let mut known: HashSet<&[Word]> = HashSet::new();
+        for (number, call) in self.calls.iter().enumerate() {
+            for leaf in call.leaves.iter().filter(|leaf| !leaf.in_task && leaf.whole()) {
+                let Some(place) = leaf.hits.first() else { continue };
+                if !known.insert(&leaf.words) {
+                    continue;
+                }
+                let gap = narrow(number.saturating_sub(self.contents[place.content as usize].calls_before));
+                let rarity = leaf.words.iter().map(|word| self.rarity(*word)).fold(0.0, f32::max);
+                let one = taken.entry(*place).or_insert(Taken { gap, ..Taken::default() });
+                one.values += 1;
+                one.specific += u32::from(leaf.specific);
+                one.rarity = one.rarity.max(rarity);
+                one.gap = one.gap.min(gap);
+            }
+        }
+        self.taken = taken;
+    }
+
+    pub(super) fn taken(&self, content: usize, unit: usize) -> Option<&Taken> {
+        self.taken.get(&Place { content: narrow(content), unit: narrow(unit) })
     }
 
     fn find(&self, sequence: &[Word], before: u32, places: &HashMap<Word, Vec<(u32, u32)>>) -> Vec<Place> {

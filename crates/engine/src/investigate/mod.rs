@@ -8,6 +8,7 @@
 
 mod decode;
 mod features;
+mod judged;
 mod record;
 mod segments;
 mod source;
@@ -18,6 +19,7 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+pub use judged::hijack_session;
 pub use source::{source, source_given};
 pub use summary::{CaseSummary, Touched, summary};
 pub use timeline::{Mark, Moment, timeline};
