@@ -14,7 +14,7 @@ use std::sync::OnceLock;
 const NEAR: usize = 6;
 const VOICE: f32 = 0.03;
 /// Most voices that are heard out.
-const VOICES: usize = 1_500;
+const VOICES: usize = 4_000;
 
 /// Forests and lines.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
