@@ -176,7 +176,7 @@ fn read_ledger(
     now: Timestamp,
 ) -> Result<Baseline, CoreError> {
     let mut learner = Learner::new(options);
-    excluded.iter().for_each(|session| learner.exclude(*session));
+    learner.leave_out(excluded.clone());
     let mut replay = Replay::default();
     for entry in reader.open_entries(LeafIndex(0)) {
         let entry = entry?;

@@ -18,6 +18,8 @@ pub struct Listings {
     pins: Pins,
     /// Releases that a tool has seen.
     versions: BTreeMap<ToolId, u32>,
+    /// The newest of them that agents have listed.
+    listed: BTreeMap<ToolId, u32>,
     /// Definitions that an attacker put there.
     hostile: BTreeMap<ToolId, Tampered>,
     /// Tools of later releases that are there already.
@@ -52,6 +54,7 @@ impl Listings {
         let mut listings = Listings {
             pins: Pins::default(),
             versions: BTreeMap::new(),
+            listed: BTreeMap::new(),
             hostile: BTreeMap::new(),
             there: BTreeSet::new(),
             changed: BTreeSet::new(),
@@ -72,21 +75,29 @@ impl Listings {
             } else {
                 *self.versions.entry(*tool).or_default() += 1;
             }
-            let detail = RulingDetail {
-                change: Some(format!("CHG-{}", now / 60_000 % 100_000)),
-                target: Some(world.tool(*tool).spec.name.to_owned()),
-                expires: Some(instant(now + 72 * HOUR)),
-                ..by(OperatorName::from("release-manager"), Vec::new())
-            };
-            self.pins.apply(server, METHOD, Ruling::Announced, &[], Some(&detail), instant(now));
+            self.announce(world, server, *tool, now);
         }
         self.changed.insert(server.clone());
+    }
+
+    fn announce(&mut self, world: &World, server: &ServerName, tool: ToolId, now: i64) {
+        let detail = RulingDetail {
+            change: Some(format!("CHG-{}", now / 60_000 % 100_000)),
+            target: Some(world.tool(tool).spec.name.to_owned()),
+            expires: Some(instant(now + 72 * HOUR)),
+            ..by(OperatorName::from("release-manager"), Vec::new())
+        };
+        self.pins.apply(server, METHOD, Ruling::Announced, &[], Some(&detail), instant(now));
+    }
+
+    fn version(&self, tool: ToolId) -> u32 {
+        self.versions.get(&tool).copied().unwrap_or(0)
     }
 
     /// A tool's definition changes, and nobody announced it. `order`: it tells the agent what to do.
     pub fn tamper(&mut self, world: &World, tool: ToolId, order: Option<&str>, attack: usize, chance: &mut Chance) {
         let known = world.tool(tool);
-        let mut definition = known.definition(self.versions.get(&tool).copied().unwrap_or(0));
+        let mut definition = known.definition(self.version(tool));
         let description = definition["description"].as_str().unwrap_or_default().to_owned();
         match (order, chance.between(0, 2)) {
             (Some(destination), _) => {
@@ -98,7 +109,7 @@ impl Listings {
             (None, 1) => definition["inputSchema"]["properties"]["include_all"] = json!({"type": "boolean"}),
             (None, _) => definition["annotations"]["readOnlyHint"] = json!(true),
         }
-        if definition == known.definition(self.versions.get(&tool).copied().unwrap_or(0)) {
+        if definition == known.definition(self.version(tool)) {
             definition["description"] = Value::from(format!("{description} Now with more detail."));
         }
         self.hostile.insert(tool, Tampered { definition, attack, shown: false });
@@ -108,12 +119,17 @@ impl Listings {
     /// A person had the old definitions of what agents were shown put back.
     pub fn put_back(&mut self, world: &World, server: &ServerName, now: i64) {
         let theirs = |tool: &ToolId, tampered: &Tampered| tampered.shown && world.tool(*tool).server == *server;
-        for (tool, _) in self.hostile.iter().filter(|(tool, tampered)| theirs(tool, tampered)) {
-            let tool = world.tool(*tool);
+        let back: Vec<ToolId> = self.hostile.iter().filter(|(tool, tampered)| theirs(tool, tampered)).map(|(tool, _)| *tool).collect();
+        for id in back {
+            let tool = world.tool(id);
             let name = tool.spec.name.to_owned();
             let definition = RuledDefinition { name, digest: Digest([0; 32]), text: None, class: None, words: Vec::new(), action: None };
             let detail = by(OperatorName::from("operator"), vec![definition]);
             self.pins.apply(server, METHOD, Ruling::Rejected, &[], Some(&detail), instant(now));
+            // The attacker's definition came under the name of a release that no agent has listed yet.
+            if self.listed.get(&id).copied().unwrap_or(0) != self.version(id) {
+                self.announce(world, server, id, now);
+            }
         }
         self.hostile.retain(|tool, tampered| !theirs(tool, tampered));
         self.changed.insert(server.clone());
@@ -134,7 +150,7 @@ impl Listings {
             .filter(|tool| world.tool(*tool).server == *server && (tool.0 < world.coming || self.there.contains(tool)))
             .map(|tool| match self.hostile.get(&tool) {
                 Some(tampered) => tampered.definition.clone(),
-                None => world.tool(tool).definition(self.versions.get(&tool).copied().unwrap_or(0)),
+                None => world.tool(tool).definition(self.version(tool)),
             })
             .collect();
         let bytes = serde_json::to_vec(&json!({ "tools": tools })).expect("definitions are plain data");
@@ -150,6 +166,11 @@ impl Listings {
             now: instant(now),
         };
         let judgement = self.pins.judge(&sight);
+        for tool in (0..world.tools.len()).map(ToolId).filter(|tool| world.tool(*tool).server == *server) {
+            if !self.hostile.contains_key(&tool) {
+                self.listed.insert(tool, self.version(tool));
+            }
+        }
         for (tool, tampered) in &mut self.hostile {
             tampered.shown |= world.tool(*tool).server == *server;
         }

@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 
 /// Version of the format.
-pub const BASELINE_VERSION: u16 = 1;
+pub const BASELINE_VERSION: u16 = 2;
 
 /// Habits of every role, as learned from known-good sessions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,14 +45,13 @@ pub struct Profile {
     /// Bytes of answers in a session.
     pub bytes: Spread,
     /// Calls of a session that may change something (D15).
-    #[serde(default)]
     pub changes: Spread,
     /// Calls of a session to tools that no other session used (D6).
-    #[serde(default)]
     pub unfamiliar: Spread,
     /// How surprising the most surprising stretch of a session is to who knows the others (D4).
-    #[serde(default)]
     pub surprise: Spread,
+    /// Sessions that asked for a file with secrets (D10).
+    pub secrets: u64,
     /// Sessions active in each hour, UTC; 24 for working days, 24 for weekends.
     pub hours: Vec<u64>,
     /// Which tools sessions used.
@@ -123,7 +122,7 @@ pub struct Workflow {
 #[derive(Debug, thiserror::Error)]
 pub enum BaselineError {
     /// Of a format this version does not read.
-    #[error("the baseline has format version {found}; this Custody reads {BASELINE_VERSION}")]
+    #[error("the baseline has format version {found}; this Custody reads {BASELINE_VERSION}: learn again with `custody learn --apply`")]
     Version {
         /// What it says.
         found: u16,
@@ -216,6 +215,12 @@ impl Baseline {
 }
 
 impl Profile {
+    /// Whether a known session used a tool of that server.
+    pub(super) fn knows_server(&self, server: &str) -> bool {
+        let from = format!("{server}/");
+        self.tools_used.known.range(from.clone()..).next().is_some_and(|(tool, _)| tool.starts_with(&from))
+    }
+
     fn fade(&mut self, factor: f64) {
         let spreads = [&mut self.peak, &mut self.calls, &mut self.seconds, &mut self.bytes];
         let more = [&mut self.changes, &mut self.unfamiliar, &mut self.surprise];
@@ -240,6 +245,7 @@ impl Profile {
         self.changes.merge(&other.changes);
         self.unfamiliar.merge(&other.unfamiliar);
         self.surprise.merge(&other.surprise);
+        self.secrets += other.secrets;
         if self.hours.len() == other.hours.len() {
             self.hours.iter_mut().zip(&other.hours).for_each(|(mine, theirs)| *mine += theirs);
         } else if self.hours.is_empty() {

@@ -86,12 +86,7 @@ impl Learner {
         Learner { options, ..Learner::default() }
     }
 
-    /// Leaves a session out: it belongs to an incident.
-    pub fn exclude(&mut self, session: SessionId) {
-        self.excluded.insert(session);
-    }
-
-    /// Leaves these sessions out, and no others: what was false is no incident any more.
+    /// Leaves these sessions out, and no others: they belong to incidents. What was false is no incident any more.
     pub fn leave_out(&mut self, sessions: HashSet<SessionId>) {
         self.excluded = sessions;
     }
@@ -165,6 +160,11 @@ impl Learner {
 }
 
 impl Lesson {
+    fn asked_for_secrets(&self) -> bool {
+        let mut words = self.tools.values().flat_map(|tool| tool.words.values()).flatten();
+        words.any(|word| word.starts_with(arguments::SECRETS))
+    }
+
     fn call(&mut self, name: &str, place: u32, facts: &Facts, now: Timestamp) {
         let key = fingerprint(name);
         self.track.call(key, now);
@@ -236,6 +236,7 @@ fn profile(lessons: &[(&Lesson, f64)], names: &[String]) -> Profile {
     profile.tools_used = vocabulary(lessons.iter().map(|(lesson, _)| lesson.tools.keys().map(String::as_str))).0;
     profile.order = vocabulary(lessons.iter().map(|(lesson, _)| lesson.order.iter().map(String::as_str))).0;
     profile.order_of_three = vocabulary(lessons.iter().map(|(lesson, _)| lesson.order_of_three.iter().map(String::as_str))).0;
+    profile.secrets = lessons.iter().filter(|(lesson, _)| lesson.asked_for_secrets()).count() as u64;
     let destinations = |lesson: &Lesson| -> BTreeSet<String> {
         let words = lesson.tools.values().flat_map(|tool| &tool.words);
         words.filter(|((_, kind), _)| *kind == ArgumentKind::Destination).flat_map(|(_, words)| words.clone()).collect()

@@ -43,13 +43,17 @@ pub fn asked_for(facts: &Facts) -> Option<String> {
     if facts.direction != Direction::ToServer || matches!(facts.reason, Some(DenyReason::Frozen | DenyReason::Overtaken)) {
         return None;
     }
-    named(facts)
+    named(facts, facts.event)
 }
 
-/// What a call, or the answer to one, is about.
-fn named(facts: &Facts) -> Option<String> {
+/// What an answer answers, by the same names.
+fn answered(facts: &Facts) -> Option<String> {
+    named(facts, EventKind::of(facts.method.as_deref()))
+}
+
+fn named(facts: &Facts, event: EventKind) -> Option<String> {
     let server = &facts.server;
-    match facts.event {
+    match event {
         EventKind::ToolInvoked => Some(format!("{server}/{}", facts.tool.as_deref()?)),
         EventKind::ResourceRead => Some(format!("{server}/resources")),
         EventKind::PromptRequested => Some(format!("{server}/prompts/{}", facts.tool.as_deref()?)),

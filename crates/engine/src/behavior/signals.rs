@@ -63,8 +63,11 @@ pub struct Signals {
     pub tool_usage: Option<Measure>,
     /// Calls of this tool without another between them, beside the longest such run of a session (D4).
     pub streak: Option<Measure>,
-    /// Bytes that answers brought into the session (D7).
+    /// Bytes that answers of tools known to the profile brought into the session (D7). What a tool brings that nobody uses is that
+    /// tool's signal.
     pub volume: Option<Measure>,
+    /// Bytes of all its answers, beside the sessions of everybody.
+    pub volume_of_all: Option<Measure>,
     /// Seconds since the session's first call (D5).
     pub duration: Option<Measure>,
     /// Calls that may change something, so far (D15).
@@ -77,6 +80,8 @@ pub struct Signals {
     pub sequence: Option<NewThing>,
     /// A tool that no known session used (D6).
     pub first_use: Option<NewThing>,
+    /// Servers of which no known session used a tool, called so far.
+    pub new_servers: u32,
     /// A host or mail domain that no known session named here (D6, D7).
     pub destination: Option<NewThing>,
     /// Another value, shape, place or argument that no known session had (D6).
@@ -85,6 +90,8 @@ pub struct Signals {
     pub magnitude: Option<(String, Measure)>,
     /// A file asked for by the name of one that opens other doors, such as `.env` or `id_rsa` (D10).
     pub secret_file: Option<String>,
+    /// Known sessions that asked for such files, and known sessions.
+    pub secret_files_known: Option<(u64, u64)>,
     /// Enumeration (D15).
     pub enumeration: Option<Enumeration>,
     /// Share of known sessions that were active at this hour, in percent, and the sessions behind it (D6).

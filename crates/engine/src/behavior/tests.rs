@@ -119,6 +119,41 @@ fn a_tool_that_nobody_uses_is_one_signal_and_no_order() {
 }
 
 #[test]
+fn what_an_unused_tool_brings_is_not_the_volume_of_known_work() {
+    let mut tracker = tracker(200);
+    let brought = |tool: &str, bytes: u64| Facts {
+        method: Some("tools/call".to_owned()),
+        tool: Some(tool.to_owned()),
+        ..answer(2_001, bytes)
+    };
+    let messages = vec![(0, call(2_001, "export", json!({}))), (10, brought("export", 9_000_000)), (20, brought("get_customer", 1_000))];
+    let signals = watch(&mut tracker, messages);
+    let (export, customer) = (&signals[1], &signals[2]);
+    assert!(signals[0].first_use.is_some());
+    assert_eq!(signals[0].new_servers, 0, "another tool of a known server");
+    assert_eq!((export.volume.unwrap().value, customer.volume.unwrap().value), (0.0, 1_000.0));
+    assert!(export.volume_of_all.unwrap().excess > 100.0, "but nobody reads that much: {:?}", export.volume_of_all);
+}
+
+#[test]
+fn a_file_with_secrets_is_held_against_what_the_role_ever_asked_for() {
+    let asks = |n: u128| call(n, "read_file", json!({"path": "/srv/app/.env"}));
+    let mut learner = Learner::new(LearnOptions::default());
+    for n in 1..=40u128 {
+        ordinary(n).into_iter().for_each(|(ms, facts)| learner.observe(&facts, at(n as i64 * 600_000 + ms)));
+        if n % 10 == 0 {
+            learner.observe(&asks(n), at(n as i64 * 600_000 + 90_000));
+        }
+    }
+    let mut knows = Tracker::new(Some(Arc::new(learner.finish(at(30_000_000)))));
+    assert_eq!(knows.observe(&asks(3_000), at(31_000_000)).secret_files_known, Some((4, 40)));
+    let signals = tracker(40).observe(&asks(3_000), at(31_000_000));
+    assert_eq!((signals.secret_file.as_deref(), signals.secret_files_known), (Some(".env"), Some((0, 40))));
+    let elsewhere = Facts { server: ServerName::from("vault"), ..asks(3_001) };
+    assert_eq!(tracker(40).observe(&elsewhere, at(31_000_000)).new_servers, 1);
+}
+
+#[test]
 fn ids_one_after_the_other_are_an_enumeration() {
     let mut tracker = tracker(200);
     let messages: Vec<_> = (0..40).map(|i| (i * 100, call(9, "get_customer", json!({"id": 1001 + i})))).collect();
@@ -168,7 +203,7 @@ fn incidents_are_left_out_and_old_sessions_fade() {
     (1..=30).for_each(|n| teach(&mut learner, n, 29));
     let bad = SessionId(uuid::Uuid::from_u128(500));
     learner.observe(&call(500, "delete_customer", json!({"id": 1})), at(29 * 86_400_000));
-    learner.exclude(bad);
+    learner.leave_out([bad].into());
     // Six half lives ago: forgotten.
     teach(&mut learner, 700, -2);
     learner.observe(&call(700, "old_tool", json!({})), at(-2 * 86_400_000));
@@ -195,7 +230,7 @@ fn a_baseline_leaves_and_comes_back_and_joins_another() {
     let mut wrong = baseline.clone();
     wrong.v = 9;
     assert!(wrong.check().is_err());
-    wrong.v = 1;
+    wrong.v = BASELINE_VERSION;
     wrong.profiles.get_mut("support").unwrap().peak.mean_ln = f64::NAN;
     assert!(wrong.check().unwrap_err().to_string().contains("support"));
 }

@@ -3,7 +3,7 @@
 use super::{
     ArgumentKind, Baseline, EVERYBODY, Enumeration, NewThing, Profile, Signals, Token, Track, Vocabulary,
     arguments::{self, Asked, fingerprint},
-    asked_for, changes, goes_on,
+    answered, asked_for, changes, goes_on,
     learn::{hour, three, two},
     profile_names,
     surprise::{Walk, Ways},
@@ -48,8 +48,10 @@ struct Live {
     track: Track,
     /// Who, and the profiles that fit, the closest first.
     identity: Option<(Identity, Vec<String>)>,
-    /// New orders, destinations, other words, tools: fingerprints of what was counted.
-    news: [Vec<u64>; 4],
+    /// New orders, destinations, other words, tools, servers: fingerprints of what was counted.
+    news: [Vec<u64>; 5],
+    /// Bytes of answers of tools that the profile knows.
+    familiar_bytes: u64,
     /// Calls to tools that no known session used.
     unfamiliar: u32,
     /// What the steps say against it.
@@ -123,9 +125,8 @@ impl Tracker {
                 signals.calls_hour = calls_hour(&mut self.principals, &facts.identity.principal, now.as_millisecond());
             }
             None => {
-                live.track.bytes = live.track.bytes.saturating_add(facts.returned.unwrap_or(0));
-                live.track.last_ms = live.track.last_ms.max(now.as_millisecond());
-                signals.volume = profile.and_then(|profile| profile.bytes.measure(live.track.bytes as f64));
+                let everybody = baseline.and_then(|baseline| baseline.profiles.get(EVERYBODY));
+                live.answer(facts, profile, everybody, now, &mut signals);
             }
         }
         signals
@@ -195,8 +196,21 @@ const ORDERS: usize = 0;
 const DESTINATIONS: usize = 1;
 const VALUES: usize = 2;
 const TOOLS: usize = 3;
+const SERVERS: usize = 4;
 
 impl Live {
+    fn answer(&mut self, facts: &Facts, profile: Option<&Profile>, everybody: Option<&Profile>, now: Timestamp, signals: &mut Signals) {
+        let returned = facts.returned.unwrap_or(0);
+        self.track.bytes = self.track.bytes.saturating_add(returned);
+        self.track.last_ms = self.track.last_ms.max(now.as_millisecond());
+        let Some(profile) = profile else { return };
+        if answered(facts).is_none_or(|name| profile.tools_used.known.contains_key(&name)) {
+            self.familiar_bytes = self.familiar_bytes.saturating_add(returned);
+        }
+        signals.volume = profile.bytes.measure(self.familiar_bytes as f64);
+        signals.volume_of_all = everybody.and_then(|everybody| everybody.bytes.measure(self.track.bytes as f64));
+    }
+
     fn call(&mut self, name: &str, facts: &Facts, known: Option<&Habits<'_>>, now: Timestamp, signals: &mut Signals) {
         let profile = known.map(|known| known.profile);
         let learned = known.map(|known| known.learned);
@@ -234,6 +248,7 @@ impl Live {
         let asked = arguments::read(&facts.arguments);
         let moved: Vec<(String, usize)> = self.track.follow(key, &asked, now).into_iter().map(|(path, at)| (path.to_owned(), at)).collect();
         signals.secret_file = asked.secret_file.clone();
+        signals.secret_files_known = profile.map(|profile| (profile.secrets, profile.sessions));
         signals.enumeration = self.enumeration(name, profile, &moved);
         if let Some(profile) = profile {
             self.words(name, &asked, profile, everybody, signals);
@@ -246,8 +261,16 @@ impl Live {
             self.unfamiliar = self.unfamiliar.saturating_add(1);
             signals.unfamiliar = profile.unfamiliar.measure(f64::from(self.unfamiliar));
             let count = self.count(TOOLS, fingerprint(name));
+            signals.new_servers = self.new_server(name, profile);
             signals.first_use =
                 Some(NewThing { what: name.to_owned(), chance: profile.tools_used.chance(), count, samples: profile.tools_used.sessions });
+        }
+    }
+
+    fn new_server(&mut self, name: &str, profile: &Profile) -> u32 {
+        match name.split_once('/') {
+            Some((server, _)) if !profile.knows_server(server) => self.count(SERVERS, fingerprint(server)),
+            _ => self.counted(SERVERS),
         }
     }
 
@@ -342,7 +365,11 @@ impl Live {
         if news.len() < NEWS && !news.contains(&thing) {
             news.push(thing);
         }
-        u32::try_from(news.len()).unwrap_or(u32::MAX)
+        self.counted(kind)
+    }
+
+    fn counted(&self, kind: usize) -> u32 {
+        u32::try_from(self.news[kind].len()).unwrap_or(u32::MAX)
     }
 }
 

@@ -40,6 +40,8 @@ pub fn shipped() -> &'static [(&'static str, &'static str)] {
         ("mcp-026-disorder.yml", include_str!("../../../../rules/mcp-026-disorder.yml")),
         ("mcp-027-flood.yml", include_str!("../../../../rules/mcp-027-flood.yml")),
         ("mcp-028-one-tool.yml", include_str!("../../../../rules/mcp-028-one-tool.yml")),
+        ("mcp-029-secret-new-to-role.yml", include_str!("../../../../rules/mcp-029-secret-new-to-role.yml")),
+        ("mcp-030-rapid-changes.yml", include_str!("../../../../rules/mcp-030-rapid-changes.yml")),
     ]
 }
 

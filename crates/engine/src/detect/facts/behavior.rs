@@ -36,6 +36,7 @@ pub(super) static RATE: &[Fact] = measured!("rate", "count", |s: &crate::behavio
 pub(super) static USAGE: &[Fact] = measured!("usage", "count", |s: &crate::behavior::Signals| s.usage);
 pub(super) static TOOL_USAGE: &[Fact] = measured!("tool_usage", "count", |s: &crate::behavior::Signals| s.tool_usage);
 pub(super) static VOLUME: &[Fact] = measured!("volume", "bytes", |s: &crate::behavior::Signals| s.volume);
+pub(super) static VOLUME_OF_ALL: &[Fact] = measured!("volume_of_all", "bytes", |s: &crate::behavior::Signals| s.volume_of_all);
 pub(super) static DURATION: &[Fact] = measured!("duration", "seconds", |s: &crate::behavior::Signals| s.duration);
 pub(super) static STREAK: &[Fact] = measured!("streak", "count", |s: &crate::behavior::Signals| s.streak);
 pub(super) static CHANGES: &[Fact] = measured!("changes", "count", |s: &crate::behavior::Signals| s.changes);
@@ -53,6 +54,9 @@ pub(super) static FACTS: &[Fact] = &[
     Fact { name: "baseline.sessions", value: |facts| whole(facts.signals.profile.as_ref()?.1) },
     Fact { name: "magnitude.what", value: |facts| Some(facts.signals.magnitude.as_ref()?.0.as_str().into()) },
     Fact { name: "secret_file", value: |facts| Some(facts.signals.secret_file.as_deref()?.into()) },
+    Fact { name: "secret_file.known", value: |facts| whole(facts.signals.secret_files_known?.0) },
+    Fact { name: "secret_file.samples", value: |facts| whole(facts.signals.secret_files_known?.1) },
+    Fact { name: "first_use.servers", value: |facts| facts.signals.first_use.as_ref().map(|_| FactValue::Number(facts.signals.new_servers.into())) },
     Fact { name: "enumeration.what", value: |facts| Some(facts.signals.enumeration.as_ref()?.what.as_str().into()) },
     Fact { name: "enumeration.run", value: |facts| Some(FactValue::Number(facts.signals.enumeration.as_ref()?.run.into())) },
     Fact { name: "enumeration.gap_ms", value: |facts| whole(facts.signals.enumeration.as_ref()?.gap_ms) },

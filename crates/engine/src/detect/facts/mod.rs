@@ -304,6 +304,7 @@ pub fn all() -> impl Iterator<Item = &'static Fact> {
         behavior::USAGE,
         behavior::TOOL_USAGE,
         behavior::VOLUME,
+        behavior::VOLUME_OF_ALL,
         behavior::DURATION,
         behavior::STREAK,
         behavior::CHANGES,
