@@ -125,11 +125,12 @@ async fn habits_are_learned_from_the_record_and_a_turned_agent_inside_its_allowl
     core.quiet().await;
     core.settled().await;
     let findings: Vec<Finding> = core.projection().findings().await.unwrap().into_iter().filter_map(|row| row.finding).collect();
-    let enumeration = findings.iter().find(|f| f.rule.as_str() == "mcp-012-enumeration").unwrap();
-    assert_eq!(enumeration.by.baseline, Some(learned.digest), "each finding names its baseline");
-    let used = enumeration.baseline.as_ref().unwrap();
+    // Nothing says that this tool only reads, so what is seen first is that it may change so much so fast.
+    let hurried = findings.iter().find(|f| f.rule.as_str() == "mcp-030-rapid-changes").unwrap_or_else(|| panic!("{findings:#?}"));
+    assert_eq!(hurried.by.baseline, Some(learned.digest), "each finding names its baseline");
+    let used = hurried.baseline.as_ref().unwrap();
     assert_eq!((used.version.as_str(), used.profile.as_str(), used.samples), (learned.name.as_str(), "support/answer", 60));
-    assert!(enumeration.why.contains("one after the other") && enumeration.silence.is_some(), "{enumeration:?}");
+    assert!(hurried.why.contains("times in a row") && hurried.silence.is_some(), "{hurried:?}");
     let cases = core.projection().cases().await.unwrap();
     assert_eq!(cases.len(), 1, "{findings:#?}");
     assert_eq!(cases[0].case.triage.disposition, Disposition::Confirmed, "{:#?}", cases[0].case.triage);

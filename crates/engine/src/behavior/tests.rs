@@ -121,11 +121,8 @@ fn a_tool_that_nobody_uses_is_one_signal_and_no_order() {
 #[test]
 fn what_an_unused_tool_brings_is_not_the_volume_of_known_work() {
     let mut tracker = tracker(200);
-    let brought = |tool: &str, bytes: u64| Facts {
-        method: Some("tools/call".to_owned()),
-        tool: Some(tool.to_owned()),
-        ..answer(2_001, bytes)
-    };
+    let brought =
+        |tool: &str, bytes: u64| Facts { method: Some("tools/call".to_owned()), tool: Some(tool.to_owned()), ..answer(2_001, bytes) };
     let messages = vec![(0, call(2_001, "export", json!({}))), (10, brought("export", 9_000_000)), (20, brought("get_customer", 1_000))];
     let signals = watch(&mut tracker, messages);
     let (export, customer) = (&signals[1], &signals[2]);

@@ -1,9 +1,9 @@
 //! Watching: every live session beside what is usual for its role.
 
 use super::{
-    ArgumentKind, Baseline, EVERYBODY, Enumeration, NewThing, Profile, Signals, Token, Track, Vocabulary,
+    ArgumentKind, Baseline, EVERYBODY, Enumeration, NewThing, Profile, Signals, Token, Track, Vocabulary, answered,
     arguments::{self, Asked, fingerprint},
-    answered, asked_for, changes, goes_on,
+    asked_for, changes, goes_on,
     learn::{hour, three, two},
     profile_names,
     surprise::{Walk, Ways},

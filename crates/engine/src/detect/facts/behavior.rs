@@ -56,7 +56,10 @@ pub(super) static FACTS: &[Fact] = &[
     Fact { name: "secret_file", value: |facts| Some(facts.signals.secret_file.as_deref()?.into()) },
     Fact { name: "secret_file.known", value: |facts| whole(facts.signals.secret_files_known?.0) },
     Fact { name: "secret_file.samples", value: |facts| whole(facts.signals.secret_files_known?.1) },
-    Fact { name: "first_use.servers", value: |facts| facts.signals.first_use.as_ref().map(|_| FactValue::Number(facts.signals.new_servers.into())) },
+    Fact {
+        name: "first_use.servers",
+        value: |facts| facts.signals.first_use.as_ref().map(|_| FactValue::Number(facts.signals.new_servers.into())),
+    },
     Fact { name: "enumeration.what", value: |facts| Some(facts.signals.enumeration.as_ref()?.what.as_str().into()) },
     Fact { name: "enumeration.run", value: |facts| Some(FactValue::Number(facts.signals.enumeration.as_ref()?.run.into())) },
     Fact { name: "enumeration.gap_ms", value: |facts| whole(facts.signals.enumeration.as_ref()?.gap_ms) },
