@@ -268,7 +268,11 @@ fn an_incident_is_shown_exported_and_the_bundle_verifies_or_names_what_was_chang
     let incident = incidents[0]["case"]["id"].as_str().unwrap();
     let view = home.json(&["incident", "show", incident]);
     assert!(view["timeline"].as_array().unwrap().iter().any(|moment| moment["mark"] == "exposure"), "{view}");
+    let verdict = &view["verdicts"][0];
+    assert_eq!(verdict["source"]["leaf"], view["incident"]["case"]["source"]["leaf"], "{verdict}");
+    assert!(verdict["calls"].as_array().is_some_and(|calls| !calls.is_empty()), "{verdict}");
     let shown = text(&home.run(&["incident", "show", incident]).stdout);
+    assert!(shown.contains("sure of a hijack"), "{shown}");
     let document = view["incident"]["case"]["source"]["document"].as_str().unwrap();
     assert!(shown.contains(document) && shown.contains("snapshot_session") && shown.contains("exposure"), "{shown}");
     assert!(!shown.contains('\u{1b}'), "no colours in a pipe");

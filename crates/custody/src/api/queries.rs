@@ -1,13 +1,13 @@
 //! What is read from the projection, for the daemon and for the command line without one.
 
 use super::{ApiError, CaseRow, IncidentView, SessionRow, SessionView};
-use custody_engine::investigate;
+use custody_engine::investigate::{self, Judged};
 use custody_model::{CaseId, LeafIndex, OpenEntry, SessionId};
 use custody_store::{
     ledger::Reader,
     projection::{Projection, ProjectionError},
 };
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Entries of a case that an incident's page looks at; the evidence has all of them.
 const ENTRIES: usize = 20_000;
@@ -54,9 +54,10 @@ pub(super) async fn incident(projection: &Projection, reader: Reader, id: CaseId
         for open in &mut entries {
             open.entry.session = shown.get(&open.leaf).copied().or(open.entry.session);
         }
-        (investigate::timeline(&entries), investigate::summary(&entries))
+        let (timeline, summary) = (investigate::timeline(&entries), investigate::summary(&entries));
+        (timeline, summary, verdicts(entries))
     });
-    let (timeline, summary) = investigated.await.map_err(|error| ApiError::Failed { message: error.to_string(), help: None })?;
+    let (timeline, summary, verdicts) = investigated.await.map_err(|error| ApiError::Failed { message: error.to_string(), help: None })?;
     Ok(IncidentView {
         incident,
         findings,
@@ -65,7 +66,18 @@ pub(super) async fn incident(projection: &Projection, reader: Reader, id: CaseId
         evidence: projection.evidence_of(id).await?,
         timeline,
         summary,
+        verdicts,
     })
+}
+
+fn verdicts(entries: Vec<OpenEntry>) -> Vec<Judged> {
+    let mut sessions: BTreeMap<SessionId, Vec<OpenEntry>> = BTreeMap::new();
+    for open in entries {
+        if let Some(session) = open.entry.session {
+            sessions.entry(session).or_default().push(open);
+        }
+    }
+    sessions.into_iter().map(|(session, entries)| investigate::judged(session, &entries)).collect()
 }
 
 impl From<ProjectionError> for ApiError {

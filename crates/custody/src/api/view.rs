@@ -1,7 +1,7 @@
 //! One session and one incident with everything that belongs to them.
 
 use super::rows::{ActionRow, CallRow, CaseRow, CorrectionRow, EvidenceRow, FindingRow, LinkRow, SessionRow};
-use custody_engine::investigate::{CaseSummary, Moment};
+use custody_engine::investigate::{CaseSummary, Judged, Moment};
 use custody_model::{AlertRecord, Digest, ItemReport};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -40,6 +40,9 @@ pub struct IncidentView {
     pub timeline: Vec<Moment>,
     /// What was called, read and written (T4).
     pub summary: CaseSummary,
+    /// Whether the agent of each session was turned, with the words and the calls side by side (D9, I4).
+    #[serde(default)]
+    pub verdicts: Vec<Judged>,
 }
 
 /// `evidence export`.

@@ -1,7 +1,7 @@
 //! What is thought of a session, and why.
 
 use super::{Models, Session, explain, follow::Followed, model::Model, passages::Passage, stages::Heard, view::View};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
 /// Columns that are shown as what moved the verdict.
@@ -60,7 +60,7 @@ pub struct Driven {
 }
 
 /// A column and how far it moved the verdict.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Moved {
     /// Name of the column.
     pub column: String,

@@ -1,13 +1,70 @@
 //! A recorded session as [`crate::hijack`] reads it: the ledger's sessions are judged as those of a file are.
 
 use super::record;
-use crate::hijack::{Event, Session};
-use custody_model::{Direction, LeafIndex, OpenEntry};
+use crate::hijack::{self, Event, Moved, Session};
+use custody_model::{Direction, LeafIndex, OpenEntry, SessionId};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// Most names of tools.
 const MAX_TOOLS: usize = 5_000;
+
+/// Whether the agent of a recorded session was turned, with the words and the calls side by side (D9, I4).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Judged {
+    /// Which session.
+    pub session: SessionId,
+    /// Whether it followed words that were not the user's.
+    pub hijacked: bool,
+    /// How likely it did, from 0 to 1.
+    pub likely: f32,
+    /// The words that did it, if it was.
+    pub source: Option<JudgedSource>,
+    /// The calls that follow them, if it was.
+    pub calls: Vec<JudgedCall>,
+    /// What moved the verdict most.
+    pub moved: Vec<Moved>,
+}
+
+/// Words that spoke to the agent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JudgedSource {
+    /// The answer that brought them.
+    pub leaf: LeafIndex,
+    /// The words, cut when long.
+    pub words: String,
+    /// What speaks for it.
+    pub reasons: Vec<String>,
+}
+
+/// A call that follows them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JudgedCall {
+    /// Its entry.
+    pub leaf: LeafIndex,
+    /// The tool.
+    pub tool: String,
+    /// How likely it follows, from 0 to 1.
+    pub likely: f32,
+    /// What explains its tool and its values.
+    pub reasons: Vec<String>,
+}
+
+/// Judges a session by its entries, without the user's words.
+pub fn judged(session: SessionId, entries: &[OpenEntry]) -> Judged {
+    let (view, leaves) = hijack_session(entries, None);
+    let verdict = hijack::analyze(&view);
+    let leaf = |event: usize| leaves.get(event).copied().unwrap_or(LeafIndex(0));
+    let source = verdict.source.map(|source| JudgedSource { leaf: leaf(source.event), words: source.excerpt, reasons: source.reasons });
+    let calls = verdict.calls.into_iter().map(|call| JudgedCall {
+        leaf: leaf(call.event),
+        tool: call.tool,
+        likely: call.likely,
+        reasons: call.reasons,
+    });
+    Judged { session, hijacked: verdict.hijacked, likely: verdict.likely, source, calls: calls.collect(), moved: verdict.moved }
+}
 
 /// What the agent of these entries was told and asked for, in leaf order, and the entry of each event.
 ///

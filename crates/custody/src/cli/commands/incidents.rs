@@ -8,7 +8,7 @@ use super::{
     Failure, Output, Place,
 };
 use crate::api::{ActionRow, FindingRow, IncidentView};
-use custody_engine::investigate::Touched;
+use custody_engine::investigate::{Judged, Touched};
 use custody_model::{Case, Clock, Presence, Scope};
 use jiff::Timestamp;
 use std::{fmt::Write as _, process::ExitCode};
@@ -43,6 +43,21 @@ pub async fn show(place: &Place, id: &str, output: &Output) -> Result<ExitCode, 
     Ok(ExitCode::SUCCESS)
 }
 
+/// The verdict of one session: the words, and beside them the calls that follow.
+fn judged(verdict: &Judged) -> String {
+    let percent = |share: f32| format!("{:.0} %", share * 100.0);
+    let said =
+        if verdict.hijacked { "the agent followed words that were not the user's" } else { "nothing shows that the agent was turned" };
+    let mut text = format!("\nVerdict of session {}: {said} ({} sure of a hijack)\n", verdict.session, percent(verdict.likely));
+    let Some(source) = verdict.source.as_ref().filter(|_| verdict.hijacked) else { return text };
+    let _ = writeln!(text, "  “{}” (leaf {})", source.words.lines().map(plain).collect::<Vec<_>>().join("\n   "), source.leaf);
+    for call in &verdict.calls {
+        let reasons: Vec<String> = call.reasons.iter().map(|reason| plain(reason)).collect();
+        let _ = writeln!(text, "  {:>5}  leaf {} {}: {}", percent(call.likely), call.leaf, plain(&call.tool), reasons.join("; "));
+    }
+    text
+}
+
 fn describe(view: &IncidentView, now: Timestamp, output: &Output) -> String {
     let case = &view.incident.case;
     let mut text = format!("Incident {}\n", case.id);
@@ -73,6 +88,7 @@ fn describe(view: &IncidentView, now: Timestamp, output: &Output) -> String {
         }
         None => text.push_str("\nSource: not found yet\n"),
     }
+    view.verdicts.iter().for_each(|verdict| text.push_str(&judged(verdict)));
     if !view.timeline.is_empty() {
         let rows = view.timeline.iter().enumerate().map(|(number, moment)| {
             vec![
