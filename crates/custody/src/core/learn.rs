@@ -113,7 +113,7 @@ impl Core {
         let reader = self.ledger.reader();
         let options = LearnOptions { half_life_days: request.half_life_days.unwrap_or(LearnOptions::default().half_life_days) };
         let (since, now) = (request.since, self.now());
-        let read = tokio::task::spawn_blocking(move || read_ledger(&reader, options, &excluded, since, now)).await;
+        let read = tokio::task::spawn_blocking(move || read_ledger(&reader, options, excluded, since, now)).await;
         let baseline = read.map_err(|error| CoreError::Export(error.to_string()))??;
         if request.apply {
             let request = BaselineRequest { baseline: Some(baseline), merge: false, reason: "learned".to_owned() };
@@ -171,12 +171,12 @@ impl Core {
 fn read_ledger(
     reader: &Reader,
     options: LearnOptions,
-    excluded: &HashSet<SessionId>,
+    excluded: HashSet<SessionId>,
     since: Option<Timestamp>,
     now: Timestamp,
 ) -> Result<Baseline, CoreError> {
     let mut learner = Learner::new(options);
-    learner.leave_out(excluded.clone());
+    learner.leave_out(excluded);
     let mut replay = Replay::default();
     for entry in reader.open_entries(LeafIndex(0)) {
         let entry = entry?;

@@ -113,21 +113,15 @@ impl Tracker {
         let mut signals = Signals { profile: profile.map(|(name, profile)| (name.to_owned(), profile.sessions)), ..Signals::default() };
         let ways = profile.and_then(|(name, _)| self.ways.get(name));
         let profile = profile.map(|(_, profile)| profile);
+        let everybody = baseline.and_then(|baseline| baseline.profiles.get(EVERYBODY));
         match name {
             Some(name) => {
-                let known = profile.zip(ways).zip(self.learned).map(|((profile, ways), learned)| Habits {
-                    profile,
-                    ways,
-                    everybody: baseline.and_then(|baseline| baseline.profiles.get(EVERYBODY)),
-                    learned,
-                });
+                let known =
+                    profile.zip(ways).zip(self.learned).map(|((profile, ways), learned)| Habits { profile, ways, everybody, learned });
                 live.call(&name, facts, known.as_ref(), now, &mut signals);
                 signals.calls_hour = calls_hour(&mut self.principals, &facts.identity.principal, now.as_millisecond());
             }
-            None => {
-                let everybody = baseline.and_then(|baseline| baseline.profiles.get(EVERYBODY));
-                live.answer(facts, profile, everybody, now, &mut signals);
-            }
+            None => live.answer(facts, profile, everybody, now, &mut signals),
         }
         signals
     }

@@ -29,6 +29,7 @@ pub use model::{Model, Models, near_a_voice};
 pub use passages::Passage;
 pub use row::Row;
 pub use stages::{Heard, STAGES, UnitAt};
+pub(crate) use text::stem;
 pub use verdict::{Driven, Found, Moved, Source, Verdict, analyze, conclude, judge};
 pub use view::View;
 

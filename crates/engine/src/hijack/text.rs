@@ -125,7 +125,7 @@ impl Vocabulary {
 }
 
 /// Takes plural and tense off an English word, roughly: both sides of a comparison go through here.
-fn stem(word: &str) -> &str {
+pub(crate) fn stem(word: &str) -> &str {
     if !word.is_ascii() || word.bytes().any(|b| b.is_ascii_digit()) {
         return word;
     }

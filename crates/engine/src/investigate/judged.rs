@@ -55,14 +55,13 @@ pub struct JudgedCall {
 pub fn judged(session: SessionId, entries: &[OpenEntry]) -> Judged {
     let (view, leaves) = hijack_session(entries, None);
     let verdict = hijack::analyze(&view);
-    let leaf = |event: usize| leaves.get(event).copied().unwrap_or(LeafIndex(0));
-    let source = verdict.source.map(|source| JudgedSource { leaf: leaf(source.event), words: source.excerpt, reasons: source.reasons });
-    let calls = verdict.calls.into_iter().map(|call| JudgedCall {
-        leaf: leaf(call.event),
-        tool: call.tool,
-        likely: call.likely,
-        reasons: call.reasons,
-    });
+    let leaf = |event: usize| leaves.get(event).copied();
+    let source =
+        verdict.source.and_then(|source| Some(JudgedSource { leaf: leaf(source.event)?, words: source.excerpt, reasons: source.reasons }));
+    let calls = verdict
+        .calls
+        .into_iter()
+        .filter_map(|call| Some(JudgedCall { leaf: leaf(call.event)?, tool: call.tool, likely: call.likely, reasons: call.reasons }));
     Judged { session, hijacked: verdict.hijacked, likely: verdict.likely, source, calls: calls.collect(), moved: verdict.moved }
 }
 

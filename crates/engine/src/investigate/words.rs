@@ -1,5 +1,7 @@
 //! Words of a text in the form in which they are compared.
 
+use crate::hijack::stem;
+
 /// Words that say nothing about a link.
 const STOP: &[&str] = &[
     "the", "and", "for", "with", "that", "this", "from", "are", "was", "you", "your", "have", "has", "will", "can", "not", "all", "any",
@@ -31,25 +33,9 @@ pub(super) fn words(text: &str) -> Vec<String> {
 
 fn flush(word: &mut String, out: &mut Vec<String>) {
     if !word.is_empty() {
-        out.push(stem(std::mem::take(word)));
+        word.truncate(stem(word).len());
+        out.push(std::mem::take(word));
     }
-}
-
-/// Takes plural and tense off an English word, roughly: both sides of a comparison go through here.
-fn stem(mut word: String) -> String {
-    if !word.is_ascii() || word.bytes().any(|b| b.is_ascii_digit()) {
-        return word;
-    }
-    for (ending, least) in [("ing", 6), ("ed", 5), ("s", 4)] {
-        if word.len() >= least && word.ends_with(ending) && !word.ends_with("ss") {
-            word.truncate(word.len() - ending.len());
-            break;
-        }
-    }
-    if word.len() >= 5 && word.ends_with('e') {
-        word.pop();
-    }
-    word
 }
 
 /// Whether a word says something.
