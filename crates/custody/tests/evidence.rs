@@ -1,6 +1,9 @@
 //! Evidence bundles: what is in them, what is not, and that nothing in them changes unnoticed (E1, E2, E6, E7).
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[path = "evidence/handover.rs"]
+mod handover;
+
 use age::x25519::Identity;
 use custody::preserve::{Bundle, ExportRequest, Snapshot, export, snapshot, verify_bundle};
 use custody_model::*;
@@ -157,6 +160,7 @@ impl Incident {
             reason: "court order".into(),
             sessions: vec![],
             processes: vec![],
+            directory: custody::preserve::DirectoryTake::Off,
         }
     }
 
@@ -449,6 +453,7 @@ fn a_full_disk_leaves_no_half_bag() {
             reason: "x".into(),
             sessions: vec![],
             processes: vec![],
+            directory: custody::preserve::DirectoryTake::Off,
         };
         let Snapshot::Failed { why, .. } = snapshot(&reader, &case, &request, &signer_text()) else { panic!("it was written") };
         assert!(why.starts_with("can not write") && why.contains("File too large"), "{why}");

@@ -8,7 +8,7 @@ use custody_engine::detect::{Heard, Silenced};
 use custody_engine::manifest::{Shown, View};
 use custody_model::{ActionId, CaseId, Event, FindingId, LeafIndex, OperatorName, Receipt, SessionId, Suppression, Verdict};
 use custody_store::ledger::Draft;
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{net::SocketAddr, sync::Arc};
 
 /// In milliseconds.
 const A_SECOND: u64 = 1000;
@@ -114,8 +114,9 @@ impl Service for Core {
         Ok(Core::answer_held(self, by, id, allow, reason)?)
     }
 
-    async fn export(self: Arc<Self>, by: OperatorName, case: CaseId, out: Option<PathBuf>, reason: String) -> Result<Exported, ApiError> {
-        let bundle = whole(async move { Core::export(&self, &by, case, out, &reason).await }).await?;
+    async fn export(self: Arc<Self>, by: OperatorName, case: CaseId, request: super::ExportRequest) -> Result<Exported, ApiError> {
+        let seal_to = crate::preserve::parse_recipients(&request.seal_to).map_err(|error| ApiError::BadRequest(error.to_string()))?;
+        let bundle = whole(async move { Core::export(&self, &by, case, request.out, seal_to, &request.reason).await }).await?;
         Ok(Exported { path: bundle.path, digest: bundle.digest, items: bundle.items })
     }
 

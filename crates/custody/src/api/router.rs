@@ -55,6 +55,9 @@ pub struct ExportRequest {
     /// Where to; `None`: below the home.
     #[serde(default)]
     pub out: Option<PathBuf>,
+    /// `age` recipients: with any, the bundle is one file that only they can open.
+    #[serde(default)]
+    pub seal_to: Vec<String>,
     /// Why.
     pub reason: String,
 }
@@ -219,7 +222,7 @@ async fn export<S: Service>(
         return Err(ApiError::BadRequest("`out` must be an absolute path: the daemon has its own working directory".into()));
     }
     let case = resolve_case(&service, &request.case).await?;
-    service.export(by, case, request.out, request.reason).await.map(Json)
+    service.export(by, case, request).await.map(Json)
 }
 
 async fn acts<S: Service>(

@@ -9,7 +9,7 @@ use crate::core::{Reloaded, RulesView, SuppressRequest};
 use custody_engine::detect::{Heard, Silenced};
 use custody_engine::manifest::{Shown, View};
 use custody_model::{ActionId, CaseId, FindingId, LeafIndex, OperatorName, Receipt, SessionId, Suppression, Verdict};
-use std::{future::Future, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{future::Future, net::SocketAddr, sync::Arc};
 
 /// The operators' side of a daemon. `by` is always an authenticated operator.
 pub trait Service: Send + Sync + 'static {
@@ -75,8 +75,7 @@ pub trait Service: Send + Sync + 'static {
         self: Arc<Self>,
         by: OperatorName,
         case: CaseId,
-        out: Option<PathBuf>,
-        reason: String,
+        request: super::ExportRequest,
     ) -> impl Future<Output = Result<Exported, ApiError>> + Send;
     /// Records what an operator did beside the daemon, such as adopting a client (promise 7).
     fn acted(

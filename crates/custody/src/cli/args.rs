@@ -1,5 +1,6 @@
 //! What can be typed.
 
+use super::commands::evidence::EvidenceCommand;
 use clap::{Args, Parser, Subcommand};
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -577,24 +578,6 @@ pub(super) struct SuppressArgs {
     /// Also a rule whose findings contain an agent at once
     #[arg(long)]
     pub also_p1: bool,
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum EvidenceCommand {
-    /// Write the evidence bundle of an incident
-    Export(ExportArgs),
-}
-
-#[derive(Debug, Args)]
-pub(super) struct ExportArgs {
-    /// The incident's id, or a unique prefix
-    pub incident: String,
-    /// Directory to write; it must not exist [default: below `evidence` of the home]
-    #[arg(long, short = 'o', value_name = "DIR")]
-    pub out: Option<PathBuf>,
-    /// Why; it stands in the record
-    #[arg(long, value_name = "TEXT", default_value = "evidence export")]
-    pub reason: String,
 }
 
 #[derive(Debug, Args)]

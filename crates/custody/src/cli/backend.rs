@@ -142,7 +142,7 @@ impl Backend {
             Backend::Daemon { client, .. } => Ok(client.export(&request).await?),
             Backend::Core { core, by } => {
                 let case = resolve_case(core, &request.case).await?;
-                Ok(Service::export(core.clone(), by.clone(), case, request.out, request.reason).await?)
+                Ok(Service::export(core.clone(), by.clone(), case, request).await?)
             }
             Backend::Offline(_) => Err(reading_only()),
         }

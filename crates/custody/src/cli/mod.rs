@@ -12,7 +12,7 @@ mod output;
 pub use args::Cli;
 pub use failure::{Failure, code};
 
-use args::{Command, EvidenceCommand, IncidentCommand};
+use args::{Command, IncidentCommand};
 use clap::Parser as _;
 use output::Output;
 use std::{future::Future, process::ExitCode};
@@ -65,7 +65,7 @@ fn run(cli: Cli, output: &Output) -> Result<ExitCode, Failure> {
         Command::Findings(args) => block_on(commands::findings::list(&place, &args, output))?,
         Command::Finding { command } => block_on(commands::findings::run(&place, command, output))?,
         Command::Rules { command } => block_on(commands::rules::run(&place, command, output))?,
-        Command::Evidence { command: EvidenceCommand::Export(args) } => block_on(commands::evidence::export(&place, args, output))?,
+        Command::Evidence { command } => block_on(commands::evidence::run(&place, command, output))?,
         Command::Verify(args) => commands::verify::run(&place, args, output),
         Command::Drill(args) => Ok(crate::drill::run(&args, place.home, output.json)),
         Command::Analyze(args) => commands::analyze::run(&args, output),

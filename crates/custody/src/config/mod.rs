@@ -12,6 +12,7 @@ mod check;
 mod error;
 mod expand;
 mod issuers;
+mod keeping;
 mod listeners;
 mod mask;
 mod mcp_json;
@@ -29,6 +30,7 @@ pub(crate) use check::reads_as;
 pub(crate) use error::nearest;
 pub use error::{ConfigError, Fault};
 pub use issuers::{Algorithm, Issuer};
+pub use keeping::Evidence;
 pub use listeners::{Agents, Certificate, Operators};
 pub use people::{Argument, Client, Role, Task, Text};
 pub use secret::Secret;
@@ -69,6 +71,8 @@ pub struct Config {
     pub containment: Containment,
     /// Where alerts go, by name.
     pub alerts: BTreeMap<String, AlertChannel>,
+    /// What goes into evidence.
+    pub evidence: Evidence,
     /// What is shown to those who watch machines.
     pub telemetry: Telemetry,
     /// The text it was read from: what the ledger records (R5). It may hold secrets, so it is shown to nobody.

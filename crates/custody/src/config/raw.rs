@@ -23,6 +23,7 @@ pub(super) struct Config {
     pub policies: Policies,
     pub containment: Containment,
     pub alerts: BTreeMap<String, Alert>,
+    pub evidence: super::Evidence,
     pub telemetry: super::Telemetry,
 }
 
@@ -44,6 +45,7 @@ impl Default for Config {
             policies: Policies::default(),
             containment: Containment::default(),
             alerts: BTreeMap::new(),
+            evidence: super::Evidence::default(),
             telemetry: super::Telemetry::default(),
         }
     }

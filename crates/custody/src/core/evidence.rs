@@ -3,6 +3,7 @@
 use super::{Core, CoreError, contain::Frozen};
 use crate::causes::chain;
 use crate::preserve::{self, Bundle, ExportRequest, Snapshot};
+use age::x25519::Recipient;
 use custody_model::*;
 use custody_store::ledger::Draft;
 use std::{path::PathBuf, sync::Arc};
@@ -32,7 +33,8 @@ impl Core {
         snapshot
     }
 
-    /// Exports the evidence of a case, and records that raw content was looked at (R8, E2).
+    /// Exports the evidence of a case, and records that raw content was looked at (R8, E2). With recipients, the bundle is one
+    /// file that only they can open, and lies nowhere else.
     ///
     /// # Errors
     /// [`CoreError::Unknown`]; [`CoreError::Export`] with the reason, and then no half bag is left.
@@ -41,18 +43,22 @@ impl Core {
         by: &OperatorName,
         case: CaseId,
         out: Option<PathBuf>,
+        seal_to: Vec<Recipient>,
         reason: &str,
     ) -> Result<Bundle, CoreError> {
         self.settled().await;
         let row = self.projection.case(case).await?.ok_or_else(|| CoreError::Unknown { what: "case", id: case.to_string() })?;
         let sessions = self.recorded(&row.case).await;
         let request = self.prepare(&row.case, sessions, "bundle", out, by, reason)?;
+        // What still runs is evidence too.
+        let scopes: Vec<Scope> = row.case.scopes.iter().cloned().chain(request.sessions.iter().map(|s| Scope::Session(*s))).collect();
+        let request = ExportRequest { processes: self.attachments.processes(&scopes), ..request };
         let signer = self.home.read_ledger_key()?;
         let (reader, case) = (self.ledger.reader(), row.case);
         let (case_id, session) = (case.id, case.sessions.first().copied());
-        let exported = tokio::task::spawn_blocking(move || preserve::export(&reader, &case, &request, signer.expose()));
+        let exported = tokio::task::spawn_blocking(move || export_for(&reader, &case, request, signer.expose(), &seal_to));
         let failed = |error: &dyn std::error::Error| CoreError::Export(chain(error));
-        let bundle = exported.await.map_err(|e| failed(&e))?.map_err(|e| failed(&e))?;
+        let bundle = exported.await.map_err(|e| failed(&e))?.map_err(|e| failed(&*e))?;
         self.record_export(&bundle, case_id, session, by, reason)?;
         Ok(bundle)
     }
@@ -88,7 +94,15 @@ impl Core {
                 source,
             })?;
         }
-        Ok(ExportRequest { now: self.now(), out, by: by.clone(), reason: reason.to_owned(), sessions, processes: Vec::new() })
+        Ok(ExportRequest {
+            now: self.now(),
+            out,
+            by: by.clone(),
+            reason: reason.to_owned(),
+            sessions,
+            processes: Vec::new(),
+            directory: self.config.evidence.directory,
+        })
     }
 
     fn record_export(
@@ -104,4 +118,29 @@ impl Core {
         self.ledger.record(Draft { at: self.now(), session, event, detail: Some(detail), body: None })?;
         Ok(())
     }
+}
+
+/// Exports, and with recipients seals what was exported.
+fn export_for(
+    reader: &custody_store::ledger::Reader,
+    case: &Case,
+    request: ExportRequest,
+    signer: &str,
+    seal_to: &[Recipient],
+) -> Result<Bundle, Box<dyn std::error::Error + Send + Sync>> {
+    if seal_to.is_empty() {
+        return Ok(preserve::export(reader, case, &request, signer)?);
+    }
+    let out = match request.out.extension() {
+        Some(extension) if extension == "age" => request.out.clone(),
+        _ => PathBuf::from(format!("{}.tar.age", request.out.display())),
+    };
+    let parent = out.parent().unwrap_or(std::path::Path::new("."));
+    // Never at a place where anybody looks for bundles, and gone when this returns.
+    let aside = tempfile::Builder::new().prefix(".custody-plain-").tempdir_in(parent)?;
+    let request = ExportRequest { out: aside.path().join("bundle"), ..request };
+    let bundle = preserve::export(reader, case, &request, signer)?;
+    preserve::seal(&bundle.path, seal_to, &out)?;
+    aside.close()?;
+    Ok(Bundle { path: out, ..bundle })
 }

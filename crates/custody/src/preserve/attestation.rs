@@ -12,6 +12,8 @@ use std::collections::BTreeMap;
 pub const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
 /// Predicate type of a Custody evidence bundle.
 pub const PREDICATE_TYPE: &str = "urn:custody:evidence:v1";
+/// Predicate type of a hand-over of a bundle.
+pub const HAND_OVER_TYPE: &str = "urn:custody:hand-over:v1";
 const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 
 /// Signs bundles. Made from the text of `keys/ledger.key`.
@@ -33,6 +35,11 @@ impl EvidenceSigner {
     /// The verifier key.
     pub fn vkey(&self) -> &str {
         &self.vkey
+    }
+
+    /// The name in the key.
+    pub fn name(&self) -> &str {
+        self.vkey.split('+').next().unwrap_or_default()
     }
 }
 
@@ -85,8 +92,8 @@ struct Subject {
     digest: BTreeMap<String, String>,
 }
 
-/// The text of `attestation.dsse.json` over `files`.
-pub(super) fn attest(signer: &EvidenceSigner, files: &BTreeMap<String, Digest>, predicate: Value) -> Vec<u8> {
+/// A statement of the given type about `files`, signed: the text of `attestation.dsse.json` and of each hand-over.
+pub(super) fn attest(signer: &EvidenceSigner, predicate_type: &str, files: &BTreeMap<String, Digest>, predicate: Value) -> Vec<u8> {
     let subject = |(name, digest): (&String, &Digest)| Subject {
         name: name.clone(),
         digest: BTreeMap::from([("sha256".to_owned(), digest.to_string())]),
@@ -94,7 +101,7 @@ pub(super) fn attest(signer: &EvidenceSigner, files: &BTreeMap<String, Digest>, 
     let statement = Statement {
         kind: STATEMENT_TYPE.into(),
         subject: files.iter().map(subject).collect(),
-        predicate_type: PREDICATE_TYPE.into(),
+        predicate_type: predicate_type.into(),
         predicate,
     };
     let payload = serde_json::to_vec(&statement).expect("strings and JSON values");
@@ -116,7 +123,7 @@ pub(super) struct Attested {
 }
 
 /// Checks an envelope against a verifier key. Only the exact bytes that [`attest`] writes pass.
-pub(super) fn check(text: &[u8], vkey: &str) -> Result<Attested, &'static str> {
+pub(super) fn check(text: &[u8], vkey: &str, predicate_type: &str) -> Result<Attested, &'static str> {
     let envelope: Envelope = serde_json::from_slice(text).map_err(|_| "not a DSSE envelope")?;
     let mut again = serde_json::to_vec(&envelope).map_err(|_| "not a DSSE envelope")?;
     again.push(b'\n');
@@ -128,15 +135,15 @@ pub(super) fn check(text: &[u8], vkey: &str) -> Result<Attested, &'static str> {
         return Err("not an in-toto statement");
     }
     if signature.keyid != vkey {
-        return Err("signed by another key than the ledger's");
+        return Err("signed by another key than it must be");
     }
     let payload = BASE64_STANDARD.decode(&envelope.payload).map_err(|_| "the payload is not base64")?;
     let sig = BASE64_STANDARD.decode(&signature.sig).ok().and_then(|sig| Signature::from_slice(&sig).ok());
     let key = public(vkey).ok_or("the verifier key is not an Ed25519 key")?;
     key.verify_strict(&pae(&payload), &sig.ok_or("the signature is malformed")?).map_err(|_| "the signature does not hold")?;
     let statement: Statement = serde_json::from_slice(&payload).map_err(|_| "the statement is malformed")?;
-    if statement.kind != STATEMENT_TYPE || statement.predicate_type != PREDICATE_TYPE {
-        return Err("not a statement about evidence");
+    if statement.kind != STATEMENT_TYPE || statement.predicate_type != predicate_type {
+        return Err("not a statement of this kind");
     }
     let mut files = BTreeMap::new();
     for subject in statement.subject {
@@ -156,16 +163,17 @@ mod tests {
     fn every_flipped_byte_of_an_envelope_is_noticed() {
         let signer = EvidenceSigner::parse(&Signer::encode("example.org/log", &[7; 32]).unwrap()).unwrap();
         let files = BTreeMap::from([("data/x".to_owned(), Digest([3; 32]))]);
-        let text = attest(&signer, &files, serde_json::json!({"case": "x"}));
-        assert_eq!(check(&text, signer.vkey()).map(|a| a.files).unwrap(), files);
+        let text = attest(&signer, PREDICATE_TYPE, &files, serde_json::json!({"case": "x"}));
+        assert_eq!(check(&text, signer.vkey(), PREDICATE_TYPE).map(|a| a.files).unwrap(), files);
         for at in 0..text.len() {
             for bit in [1, 0x20, 0x80] {
                 let mut bad = text.clone();
                 bad[at] ^= bit;
-                assert!(check(&bad, signer.vkey()).is_err(), "byte {at}, bit {bit}");
+                assert!(check(&bad, signer.vkey(), PREDICATE_TYPE).is_err(), "byte {at}, bit {bit}");
             }
         }
         let other = EvidenceSigner::parse(&Signer::encode("example.org/log", &[8; 32]).unwrap()).unwrap();
-        assert!(check(&text, other.vkey()).is_err());
+        assert!(check(&text, other.vkey(), PREDICATE_TYPE).is_err());
+        assert!(check(&text, signer.vkey(), HAND_OVER_TYPE).is_err());
     }
 }

@@ -4,10 +4,11 @@ use custody_model::Digest;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use sha2::{Digest as _, Sha256};
 use std::{
-    collections::BTreeMap,
-    fs::{self, File, OpenOptions, Permissions},
+    cell::RefCell,
+    collections::{BTreeMap, HashSet},
+    fs::{self, File, OpenOptions},
     io::{self, BufWriter, Write},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 use tempfile::TempDir;
@@ -47,6 +48,8 @@ pub struct BagWriter {
     dir: TempDir,
     out: PathBuf,
     files: BTreeMap<String, Digest>,
+    /// Directories that are made: asking the disk for each of many files costs more than writing it.
+    made: RefCell<HashSet<PathBuf>>,
     payload_bytes: u64,
     payload_files: u64,
 }
@@ -58,25 +61,26 @@ impl BagWriter {
         }
         let parent = parent(out);
         let dir = tempfile::Builder::new().prefix(".custody-bag-").tempdir_in(parent).map_err(storage("create a directory in", parent))?;
-        Ok(BagWriter { dir, out: out.to_owned(), files: BTreeMap::new(), payload_bytes: 0, payload_files: 0 })
+        Ok(BagWriter { dir, out: out.to_owned(), files: BTreeMap::new(), made: RefCell::default(), payload_bytes: 0, payload_files: 0 })
     }
 
     /// Begins a file at a path inside the bag, such as `data/invocation_log.jsonl`.
     pub fn create(&self, name: impl Into<String>) -> Result<BagFile, BagError> {
         let name = name.into();
         let path = self.dir.path().join(&name);
-        if let Some(parent) = path.parent() {
+        if let Some(parent) = path.parent().filter(|parent| !self.made.borrow().contains(*parent)) {
             fs::create_dir_all(parent).map_err(storage("create", parent))?;
+            self.made.borrow_mut().insert(parent.to_owned());
         }
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(storage("create", &path))?;
+        // Read-only from its first byte (E3); who made it still writes through the open file.
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o400).open(&path).map_err(storage("create", &path))?;
         Ok(BagFile { name, path, file: BufWriter::new(file), hash: Sha256::new(), size: 0 })
     }
 
     /// Ends a file. Returns its digest.
     pub fn close(&mut self, file: BagFile) -> Result<Digest, BagError> {
         let BagFile { name, path, file, hash, size } = file;
-        let file = file.into_inner().map_err(|e| storage("write", &path)(e.into_error()))?;
-        file.set_permissions(Permissions::from_mode(0o400)).map_err(storage("protect", &path))?;
+        file.into_inner().map_err(|e| storage("write", &path)(e.into_error()))?;
         let digest = Digest(hash.finalize().into());
         if name.starts_with("data/") {
             self.payload_bytes += size;

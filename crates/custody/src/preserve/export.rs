@@ -1,8 +1,9 @@
 //! From the ledger to a bag, in one pass.
 
 use super::{
-    attestation::{EvidenceSigner, attest},
+    attestation::{EvidenceSigner, PREDICATE_TYPE, attest},
     bag::{BagError, BagFile, BagWriter},
+    filesystem::DirectoryTake,
     history::History,
     items::{self, End, Item, Pending, Seen},
     process::{self, ProcessEvidence},
@@ -11,7 +12,7 @@ use crate::alerts::Neutral;
 use askama::Template;
 use custody_engine::preserve::{Selection, Take, completeness};
 use custody_model::*;
-use custody_store::ledger::{LedgerError, Reader};
+use custody_store::ledger::{LedgerError, Prover, Reader};
 use custody_tlog::SignedCheckpoint;
 use jiff::Timestamp;
 use serde_json::json;
@@ -36,6 +37,8 @@ pub struct ExportRequest {
     pub sessions: Vec<SessionId>,
     /// Server processes whose state is taken along: a live snapshot.
     pub processes: Vec<ProcessRef>,
+    /// How much of the directories in which they work.
+    pub directory: DirectoryTake,
 }
 
 /// A bag that was written.
@@ -97,7 +100,7 @@ pub(super) fn export_as(reader: &Reader, case: &Case, request: &ExportRequest, s
     let checkpoint = reader.checkpoint()?;
     let mut bag = BagWriter::begin(&request.out)?;
     // Live state first: it is gone sooner than the ledger.
-    let processes = request.processes.iter().map(|p| process::collect(*p, &mut bag)).collect::<Result<Vec<_>, _>>()?;
+    let processes = request.processes.iter().map(|p| process::collect(*p, request.directory, &mut bag)).collect::<Result<Vec<_>, _>>()?;
     let mut pass = Pass::begin(reader, Selection::of(case, &request.sessions), &checkpoint, &bag)?;
     pass.run(&mut bag)?;
     let ended = Ended { case, request, kind, signer: &signer, checkpoint: &checkpoint, processes: &processes };
@@ -106,6 +109,7 @@ pub(super) fn export_as(reader: &Reader, case: &Case, request: &ExportRequest, s
 
 struct Pass<'a> {
     reader: &'a Reader,
+    prover: Prover,
     selection: Selection,
     size: u64,
     lines: BagFile,
@@ -133,6 +137,7 @@ impl<'a> Pass<'a> {
     fn begin(reader: &'a Reader, selection: Selection, checkpoint: &SignedCheckpoint, bag: &BagWriter) -> Result<Pass<'a>, ExportError> {
         Ok(Pass {
             reader,
+            prover: reader.prover(checkpoint.size())?,
             selection,
             size: checkpoint.size(),
             lines: bag.create("data/ledger/entries.jsonl")?,
@@ -157,7 +162,7 @@ impl<'a> Pass<'a> {
             let Some(take) = self.selection.takes(&entry) else { continue };
             self.lines.write(line.as_bytes())?;
             self.lines.write(b"\n")?;
-            let proof = self.reader.inclusion_proof(leaf, self.size)?;
+            let proof = self.prover.prove(leaf)?;
             let hashes: Vec<String> = proof.hashes.iter().map(ToString::to_string).collect();
             self.proofs.line(&json!({"leaf": leaf, "hashes": hashes}))?;
             self.entries += 1;
@@ -255,6 +260,7 @@ impl<'a> Pass<'a> {
             "entries": self.entries,
             "opened": self.opened,
             "unopened": self.unopened,
+            "processes": processes.iter().map(|p| json!({"process": p.process, "gone": p.gone, "directory": p.directory, "directory_missing": p.directory_missing})).collect::<Vec<_>>(),
             "unopened_why": "erased, or sealed for other keys than those at hand",
             "not_in_this_bundle": format!("entries from position {} on: they came after the checkpoint", self.size),
         });
@@ -293,7 +299,7 @@ fn tags(
     let readme = Readme { case: case.id, by: &by, at: now, vkey: signer.vkey(), items: items.iter().map(Line::of).collect() };
     let readme = readme.render().expect("the template only reads fields");
     bag.write("README.txt", readme.as_bytes())?;
-    let attestation = attest(signer, bag.files(), predicate);
+    let attestation = attest(signer, PREDICATE_TYPE, bag.files(), predicate);
     bag.write("attestation.dsse.json", &attestation)?;
     let manifest = bag.manifest(|name| !name.starts_with("data/"));
     bag.write("tagmanifest-sha256.txt", manifest.as_bytes())?;

@@ -1,7 +1,10 @@
 //! State of a live process from `/proc`: status, memory map, descriptors, sockets. Its environment and memory are left
 //! alone: they are full of secrets of others, and reading memory needs a right that Custody does not ask for.
 
-use super::bag::{BagError, BagWriter};
+use super::{
+    bag::{BagError, BagWriter},
+    filesystem::{DirectoryEvidence, DirectoryTake, WorkingDirectory},
+};
 use custody_model::ProcessRef;
 use serde::Serialize;
 use std::{
@@ -24,6 +27,10 @@ pub struct ProcessEvidence {
     pub gone: Option<String>,
     /// Its sockets, as `/proc/<pid>/net/*` lists them.
     pub sockets: Vec<Socket>,
+    /// The directory it works in, if that was wanted and could be seen.
+    pub directory: Option<DirectoryEvidence>,
+    /// Why it could not.
+    pub directory_missing: Option<String>,
 }
 
 /// One socket.
@@ -36,19 +43,24 @@ pub struct Socket {
 }
 
 /// Copies what can be seen of a process into the bag. What can not be read is said, never an error.
-pub(super) fn collect(process: ProcessRef, bag: &mut BagWriter) -> Result<ProcessEvidence, BagError> {
+pub(super) fn collect(process: ProcessRef, take: DirectoryTake, bag: &mut BagWriter) -> Result<ProcessEvidence, BagError> {
     let root = PathBuf::from(format!("/proc/{}", process.pid));
-    let gone = |why: String| ProcessEvidence { process, gone: Some(why), sockets: Vec::new() };
+    let gone = |why: String| ProcessEvidence { process, gone: Some(why), sockets: Vec::new(), directory: None, directory_missing: None };
+    // Opened before the process is looked at: if that is the one, so is its directory.
+    let directory = (take != DirectoryTake::Off).then(|| WorkingDirectory::open(process.pid));
     match start_ticks(&root) {
         Err(error) => return Ok(gone(format!("can not be seen: {error}"))),
         Ok(found) if found != Some(process.start_ticks) => return Ok(gone("ended; its number belongs to another process now".into())),
         Ok(_) => {}
     }
-    for name in ["status", "maps", "limits", "cmdline"] {
+    for name in ["status", "maps", "limits", "cmdline", "cgroup"] {
         if let Ok(bytes) = read(&root.join(name)) {
             bag.write(format!("data/process/{}/{name}", process.pid), &bytes)?;
         }
     }
+    let target = |name: &str| fs::read_link(root.join(name)).ok().map(|target| target.to_string_lossy().into_owned());
+    let links = serde_json::json!({"executable": target("exe"), "directory": target("cwd"), "root": target("root")});
+    bag.write(format!("data/process/{}/links.json", process.pid), format!("{links:#}\n").as_bytes())?;
     let descriptors = descriptors(&root);
     let mut text = serde_json::to_vec_pretty(&descriptors).expect("strings");
     text.push(b'\n');
@@ -61,7 +73,12 @@ pub(super) fn collect(process: ProcessRef, bag: &mut BagWriter) -> Result<Proces
         let ours = text.lines().skip(1).filter(|line| line.split_whitespace().any(|word| inodes.contains(&word)));
         sockets.extend(ours.map(|line| Socket { table: table.into(), line: line.trim().into() }));
     }
-    Ok(ProcessEvidence { process, gone: None, sockets })
+    let (directory, directory_missing) = match directory {
+        None => (None, Some("not wanted: `evidence.directory` is \"off\"".to_owned())),
+        Some(Err(why)) => (None, Some(why)),
+        Some(Ok(directory)) => (Some(directory.collect(take, bag)?), None),
+    };
+    Ok(ProcessEvidence { process, gone: None, sockets, directory, directory_missing })
 }
 
 /// Field 22 of `stat`, counted behind the name, which may hold anything.

@@ -138,6 +138,14 @@ impl Reader {
         InclusionProof::make(leaf, size, &stored).map_err(|e| LedgerError::damaged(&path, e.to_string()))
     }
 
+    /// For proofs of many entries in the tree of the first `size`.
+    ///
+    /// # Errors
+    /// [`LedgerError::Storage`].
+    pub fn prover(&self, size: u64) -> Result<super::Prover, LedgerError> {
+        super::Prover::new(size, self.0.layout.hashes())
+    }
+
     /// Proof that the tree of the first `size` entries begins with that of the first `old_size`.
     ///
     /// # Errors

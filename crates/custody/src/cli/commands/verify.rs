@@ -156,6 +156,9 @@ fn describe_bundle(report: &BundleReport, output: &Output) -> String {
             "  signed with {key}: compare it with the verifier key you kept (--vkey); the bundle alone cannot say whose it is"
         ),
     };
+    for entry in &report.hand_overs {
+        let _ = writeln!(text, "  {}", super::evidence::line(entry));
+    }
     for fault in report.faults.iter().take(SHOWN) {
         let _ = writeln!(text, "  FAULT {}: {}", plain(&fault.file), plain(&fault.what));
     }

@@ -51,6 +51,7 @@ pub(super) fn check(raw: raw::Config, text: &str, base: &Path, env: &dyn Fn(&str
         policies: super::Policies { dir: raw.policies.dir.map(|dir| base.join(dir)) },
         containment: raw.containment,
         alerts,
+        evidence: raw.evidence,
         telemetry: raw.telemetry,
         text: Secret::new(text),
     };

@@ -3,6 +3,9 @@
 mod content;
 mod files;
 
+pub(super) use files::open;
+
+use super::handover::{self, HandOver};
 use custody_model::{CaseId, Digest, ItemReport};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -43,6 +46,8 @@ pub struct BundleReport {
     pub proven: u64,
     /// Opened parts that only the signature covers: they belong to no session.
     pub unproven: u64,
+    /// Hand-overs since it was made, each checked against the one before.
+    pub hand_overs: Vec<HandOver>,
     /// The nine items, as the signed statement lists them.
     pub items: Vec<ItemReport>,
 }
@@ -83,10 +88,13 @@ pub fn verify_bundle(path: &Path, trusted_vkey: Option<&str>) -> BundleReport {
         ledger_size: 0,
         proven: 0,
         unproven: 0,
+        hand_overs: Vec::new(),
         items: Vec::new(),
     };
-    let Some(found) = files::walk(path, &mut report) else { return report };
+    let Some(mut found) = files::walk(path, &mut report) else { return report };
     let vkey = files::vkey(path, &mut report);
+    let hand_overs = handover::check(path, vkey.as_deref(), &mut found, |file, what| report.fault(file, what));
+    report.hand_overs = hand_overs;
     if let (Some(trusted), Some(vkey)) = (trusted_vkey, &vkey) {
         report.trusted = trusted.trim() == vkey;
         if !report.trusted {
