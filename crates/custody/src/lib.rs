@@ -13,6 +13,7 @@ pub mod drill;
 pub mod gateway;
 pub mod practice;
 pub mod preserve;
+pub mod publish;
 pub mod simulate;
 pub mod telemetry;
 pub mod trust;

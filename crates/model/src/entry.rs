@@ -262,6 +262,15 @@ pub enum Event {
         /// What, as a verb.
         verb: String,
     },
+    /// A witness answered otherwise than before (R7). Detail: JSON with what it said.
+    WitnessSaid {
+        /// Its name, as configured.
+        witness: String,
+        /// `cosigned`, `unreachable`, `refused`, `ahead`, `other_history`.
+        word: String,
+        /// Entries of the checkpoint that it was asked to cosign.
+        size: u64,
+    },
     /// Requests without a valid credential were refused. Detail: JSON with addresses.
     AccessRefused {
         /// `agents` or `operators`.

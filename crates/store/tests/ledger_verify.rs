@@ -61,6 +61,7 @@ fn a_good_ledger_passes_and_says_how_far_it_is_proven() {
         copies: vec![home.dir.path().join("copy")],
         identities: vec![home.responder.clone()],
         progress: None,
+        ..VerifyOptions::default()
     };
     let report = verify(&home.path(), &options);
     assert_eq!(report.faults, []);

@@ -78,6 +78,26 @@ impl SignedCheckpoint {
         &self.note
     }
 
+    /// What is signed: the note without its signature lines and the empty line before them.
+    pub fn text(&self) -> &str {
+        // A note that was parsed has it; its text holds no empty line (no extension lines are written).
+        self.note.rfind("\n\n").map_or("", |at| &self.note[..=at])
+    }
+
+    /// The signature lines, without their newlines.
+    pub fn signature_lines(&self) -> impl Iterator<Item = &str> {
+        self.note[self.text().len()..].lines().filter(|line| !line.is_empty())
+    }
+
+    /// The same checkpoint with further signatures below it.
+    ///
+    /// # Errors
+    /// [`BadCheckpoint::Malformed`] when they are too many.
+    pub fn with(&self, cosignatures: &[crate::Cosignature]) -> Result<Self, BadCheckpoint> {
+        let lines: String = cosignatures.iter().map(crate::Cosignature::line).collect();
+        Self::parse(&format!("{}{lines}", self.note))
+    }
+
     /// Number of leaves it speaks of.
     pub fn size(&self) -> u64 {
         self.checkpoint.size

@@ -95,6 +95,13 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: EvidenceCommand,
     },
+    /// The ledger as a log that others follow: serve it, export it, prove from it
+    Log {
+        #[command(subcommand)]
+        command: super::commands::log::LogCommand,
+    },
+    /// Run a witness for ledgers of other machines: cosign their checkpoints, refuse any other history
+    Witness(super::commands::witness::WitnessArgs),
     /// Check a home's ledger or an evidence bundle, with nothing else at hand
     Verify(VerifyArgs),
     /// Judge recorded sessions: was the agent turned, by which words, and which calls follow them
@@ -591,4 +598,7 @@ pub(super) struct VerifyArgs {
     /// A checkpoint that left the machine: the ledger must extend it
     #[arg(long, value_name = "FILE")]
     pub checkpoint: Option<PathBuf>,
+    /// The verifier key of a witness that you trust, instead of those in custody.toml; may be given several times
+    #[arg(long = "witness", value_name = "KEY")]
+    pub witnesses: Vec<String>,
 }

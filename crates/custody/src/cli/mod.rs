@@ -66,6 +66,8 @@ fn run(cli: Cli, output: &Output) -> Result<ExitCode, Failure> {
         Command::Finding { command } => block_on(commands::findings::run(&place, command, output))?,
         Command::Rules { command } => block_on(commands::rules::run(&place, command, output))?,
         Command::Evidence { command } => block_on(commands::evidence::run(&place, command, output))?,
+        Command::Log { command } => block_on(commands::log::run(&place, command, output))?,
+        Command::Witness(args) => block_on(commands::witness::run(&place, args, output))?,
         Command::Verify(args) => commands::verify::run(&place, args, output),
         Command::Drill(args) => Ok(crate::drill::run(&args, place.home, output.json)),
         Command::Analyze(args) => commands::analyze::run(&args, output),

@@ -78,12 +78,24 @@ pub(super) struct LedgerTable {
     pub checkpoint_ms: u64,
     pub daemon_key_days: u32,
     pub copies: Vec<Copy>,
+    pub tiles: Option<Tiles>,
+    pub witnesses: Vec<Witness>,
+    pub witness_quorum: Option<usize>,
 }
 
 impl Default for LedgerTable {
     fn default() -> Self {
         let Ledger { durability, sync_ms, checkpoint_ms, daemon_key_days, .. } = Ledger::default();
-        LedgerTable { durability, sync_ms, checkpoint_ms, daemon_key_days, copies: Vec::new() }
+        LedgerTable {
+            durability,
+            sync_ms,
+            checkpoint_ms,
+            daemon_key_days,
+            copies: Vec::new(),
+            tiles: None,
+            witnesses: Vec::new(),
+            witness_quorum: None,
+        }
     }
 }
 
@@ -93,6 +105,24 @@ pub(super) struct Copy {
     pub kind: CopyKind,
     pub path: Option<PathBuf>,
     pub url: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Tiles {
+    pub listen: String,
+    #[serde(default)]
+    pub entries: bool,
+    #[serde(default)]
+    pub allow_remote: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Witness {
+    pub url: String,
+    pub vkey: String,
+    pub ca_file: Option<PathBuf>,
 }
 
 #[derive(Deserialize, Clone, std::marker::Copy)]

@@ -1,7 +1,7 @@
 //! Ledger, limits, sessions, rules, policies and containment.
 
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 /// What a record survives before its message is forwarded (promise 1).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +27,32 @@ pub struct Ledger {
     pub daemon_key_days: u32,
     /// Where signed checkpoints go, off this ledger.
     pub copies: Vec<LedgerCopy>,
+    /// Where tiles are served; `None`: nowhere.
+    pub tiles: Option<Tiles>,
+    /// Who cosigns checkpoints.
+    pub witnesses: Vec<Witness>,
+    /// How many of them it takes before a checkpoint is published; 0 without witnesses.
+    pub witness_quorum: usize,
+}
+
+/// `[ledger.tiles]`: the ledger for others to follow (C2SP `tlog-tiles`), read-only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tiles {
+    /// Address and port; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Whether the clear lines of entries are shown, not only hashes.
+    pub entries: bool,
+}
+
+/// `[[ledger.witnesses]]`: who cosigns checkpoints (C2SP `tlog-witness`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Witness {
+    /// The address before `/add-checkpoint`.
+    pub url: String,
+    /// Its key.
+    pub key: custody_tlog::WitnessKey,
+    /// Certificate authorities (PEM) to trust instead of the public ones.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// `[[ledger.copies]]`: a place that checkpoints are sent to (promise 2).
@@ -175,7 +201,16 @@ impl Sessions {
 
 impl Default for Ledger {
     fn default() -> Self {
-        Ledger { durability: Durability::Default, sync_ms: 100, checkpoint_ms: 1_000, daemon_key_days: 30, copies: Vec::new() }
+        Ledger {
+            durability: Durability::Default,
+            sync_ms: 100,
+            checkpoint_ms: 1_000,
+            daemon_key_days: 30,
+            copies: Vec::new(),
+            tiles: None,
+            witnesses: Vec::new(),
+            witness_quorum: 0,
+        }
     }
 }
 

@@ -48,7 +48,8 @@ fn every_commented_line_of_the_template_is_valid_when_uncommented() {
     let config = Config::parse(&text, "t", Path::new("/h"), &env).unwrap_or_else(|e| panic!("{}\n{text}", report(&e)));
     assert_eq!(config.servers.len(), 2);
     assert_eq!(config.alerts.len(), 3);
-    assert_eq!(config.ledger.copies.len(), 2);
+    assert_eq!((config.ledger.copies.len(), config.ledger.witnesses.len(), config.ledger.witness_quorum), (2, 1, 1));
+    assert!(config.ledger.tiles.is_some());
     assert_eq!(config.roles["analyst"].arguments.len(), 1);
 }
 

@@ -397,6 +397,6 @@ fn dismissed(row: &FindingRow) -> bool {
     row.assessment.as_ref().is_some_and(|assessment| assessment.verdict != Verdict::True)
 }
 
-fn anchors(detection: Timestamp, confirmation: Option<Timestamp>) -> triage::Anchors {
+pub(super) fn anchors(detection: Timestamp, confirmation: Option<Timestamp>) -> triage::Anchors {
     triage::Anchors { detection, confirmation, containment: None, closing: None }
 }

@@ -3,6 +3,7 @@
 //! The ledger is the truth. Decisions happen in [`decide`], one at a time under the [`gate`];
 //! everything slower (triage, case, snapshot, termination, alerts) happens in the pipeline, in the order of findings.
 
+mod alarm;
 mod assess;
 mod attach;
 mod clock;
@@ -25,6 +26,7 @@ mod peer;
 mod rules;
 mod sessions;
 mod view;
+mod witnesses;
 
 pub use attach::Attached;
 pub use clock::{Clock, ClockReading};
@@ -209,6 +211,11 @@ impl Core {
     /// Cancelled when the daemon stops.
     pub fn stopping(&self) -> CancellationToken {
         self.stop.clone()
+    }
+
+    /// Reads the ledger, with the daemon's eyes.
+    pub fn reader(&self) -> custody_store::ledger::Reader {
+        self.ledger.reader()
     }
 
     /// Waits until the projection has caught up with everything recorded so far. Not for ever: when it cannot, what is

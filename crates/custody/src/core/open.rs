@@ -1,6 +1,8 @@
 //! Opening a home: ledger, projection, freezes, policies, rules; and closing it again.
 
-use super::{Clock, Core, CoreError, FINDINGS_WAITING, attach::Attachments, copies, gate::Gate, incident::Job, manifest::Listings};
+use super::{
+    Clock, Core, CoreError, FINDINGS_WAITING, attach::Attachments, copies, gate::Gate, incident::Job, manifest::Listings, witnesses,
+};
 use crate::alerts::{Channel, ChannelConfig, Outbox, http::Endpoint};
 use crate::config::{Automatic as Act, Config, Durability, LedgerCopy};
 use crate::telemetry::{
@@ -107,6 +109,7 @@ impl Core {
             None => (Spans::off(), None),
         };
         let webhooks = copies::webhooks(&config.ledger.copies)?;
+        let round = witnesses::open(home, &config.ledger.witnesses, ledger.reader())?;
         catch_up(&ledger, &ledger.reader(), &projection).await?;
         let freezes = projection.active_freezes().await?.into_iter().map(|row| Freeze { action: row.action, scopes: row.scopes }).collect();
         let mut listings = Listings::default();
@@ -170,6 +173,9 @@ impl Core {
         for webhook in webhooks {
             core.tasks.spawn(copies::tell(webhook, core.ledger.watch_checkpoints(), core.stop.clone()));
         }
+        if let Some(round) = round {
+            core.tasks.spawn(core.clone().ask_witnesses(round, core.ledger.watch_checkpoints()));
+        }
         if let Some((endpoint, waiting)) = collector.zip(waiting) {
             core.tasks.spawn(spans::send(endpoint, waiting, core.metrics.spans_dropped(), core.stop.clone()));
         }
@@ -199,6 +205,11 @@ impl Core {
         self.tell_last_repeats();
         self.note(None, Event::DaemonStopped, None::<()>);
         self.settled().await;
+        // Signed before the copies and the witnesses are told for the last time, so that they are told of everything.
+        let ledger = self.ledger.clone();
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || ledger.checkpoint()).await {
+            tracing::error!(%error, "the last checkpoint could not be signed");
+        }
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;

@@ -282,6 +282,10 @@ impl Home {
     pub fn ledger(&self) -> PathBuf {
         self.root.join("ledger")
     }
+    /// Checkpoints with the cosignatures of witnesses.
+    pub fn cosigned(&self) -> PathBuf {
+        self.root.join("cosigned")
+    }
     /// The projection's database.
     pub fn database(&self) -> PathBuf {
         self.root.join("custody.db")

@@ -85,6 +85,12 @@ pub enum LedgerError {
         /// The position asked for.
         leaf: LeafIndex,
     },
+    /// An entry whose line does not fit into a bundle of C2SP `tlog-tiles`, which counts in 16 bits.
+    #[error("entry {leaf} is longer than 65,535 bytes, which no entry bundle can hold")]
+    TooLongForBundle {
+        /// The entry.
+        leaf: LeafIndex,
+    },
     /// No such data key: never made, or destroyed.
     #[error("there is no data key {key}")]
     NoKey {

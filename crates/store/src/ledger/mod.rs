@@ -36,7 +36,7 @@ pub use reader::Reader;
 pub use sign::CopyState;
 pub use storage::{Disk, Storage, StoredFile};
 pub use untrusted::read_untrusted;
-pub use verify::{CopiedHead, Fault, Progress, Proven, SignedHead, Strength, VerifyOptions, VerifyReport, verify};
+pub use verify::{CopiedHead, Fault, Progress, Proven, SignedHead, Strength, VerifyOptions, VerifyReport, WitnessedHead, verify};
 
 use custody_model::{Commitment, Digest, Entry, Event, KeyId, LeafIndex, SessionId};
 use custody_tlog::SignedCheckpoint;

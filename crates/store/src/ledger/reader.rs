@@ -11,7 +11,7 @@ use super::{
 };
 use age::x25519::Identity;
 use custody_model::{Entry, KeyId, LeafIndex, OpenEntry, Sealed};
-use custody_tlog::{ConsistencyProof, InclusionProof, SignedCheckpoint};
+use custody_tlog::{ConsistencyProof, InclusionProof, SignedCheckpoint, Tile, TileKind, bundle_entry};
 use std::{
     collections::HashMap,
     fs::File,
@@ -153,6 +153,48 @@ impl Reader {
     pub fn consistency_proof(&self, old_size: u64, size: u64) -> Result<ConsistencyProof, LedgerError> {
         let (path, stored) = self.stored()?;
         ConsistencyProof::make(old_size, size, &stored).map_err(|e| LedgerError::damaged(&path, e.to_string()))
+    }
+
+    /// Root of the first `size` entries, as the stored hashes have it.
+    ///
+    /// # Errors
+    /// [`LedgerError::Damaged`], [`LedgerError::Storage`].
+    pub fn root(&self, size: u64) -> Result<custody_tlog::Hash, LedgerError> {
+        let (path, stored) = self.stored()?;
+        custody_tlog::root(size, &stored).map_err(|e| LedgerError::damaged(&path, e.to_string()))
+    }
+
+    /// A tile (C2SP `tlog-tiles`): hashes, or a bundle of the clear lines of entries. The caller says of how many entries it may
+    /// speak; `None` when they do not fill it.
+    ///
+    /// # Errors
+    /// [`LedgerError::TooLongForBundle`], [`LedgerError::Damaged`], [`LedgerError::Storage`].
+    pub fn tile(&self, tile: Tile, size: u64) -> Result<Option<Vec<u8>>, LedgerError> {
+        if !tile.is_in(size) {
+            return Ok(None);
+        }
+        if let TileKind::Hashes { .. } = tile.kind {
+            let (path, stored) = self.stored()?;
+            return tile.hashes(&stored).map(Some).map_err(|e| LedgerError::damaged(&path, e.to_string()));
+        }
+        let mut bundle = Vec::new();
+        let mut entries = self.entries(LeafIndex(tile.first()));
+        for n in 0..u64::from(tile.width) {
+            let leaf = LeafIndex(tile.first() + n);
+            let (_, _, line) = entries.next().ok_or(LedgerError::NoEntry { leaf })??;
+            if !bundle_entry(&mut bundle, line.as_bytes()) {
+                return Err(LedgerError::TooLongForBundle { leaf });
+            }
+        }
+        Ok(Some(bundle))
+    }
+
+    /// Name of the ledger and its verifier key, as it says itself.
+    ///
+    /// # Errors
+    /// [`LedgerError::Damaged`], [`LedgerError::Storage`].
+    pub fn identity(&self) -> Result<(String, String), LedgerError> {
+        Head::read(&self.0.layout.head()).map(|head| (head.origin, head.vkey))
     }
 
     /// The newest checkpoint, signature unchecked.

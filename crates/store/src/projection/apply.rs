@@ -296,6 +296,7 @@ async fn apply(db: &mut SqliteConnection, open: &OpenEntry, corrections: &Correc
         | Event::SessionSplit { .. }
         | Event::LedgerCreated { .. }
         | Event::DaemonStarted { .. }
+        | Event::WitnessSaid { .. }
         | Event::DaemonStopped
         | Event::KeyCreated { .. }
         | Event::KeyDestroyed { .. }

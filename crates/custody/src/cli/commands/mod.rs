@@ -9,6 +9,7 @@ pub mod held;
 pub mod incidents;
 pub mod init;
 pub mod learn;
+pub mod log;
 pub mod manifest;
 pub mod rules;
 pub mod sessions;
@@ -16,6 +17,7 @@ pub mod simulate;
 pub mod status;
 pub mod up;
 pub mod verify;
+pub mod witness;
 
 use super::{Cli, Failure, code, output::Output};
 use crate::{
@@ -65,6 +67,18 @@ pub fn completions(shell: clap_complete::Shell, output: &Output) -> Result<ExitC
     clap_complete::generate(shell, &mut Cli::command(), "custody", &mut script);
     output.line(&String::from_utf8_lossy(&script))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Until SIGINT or SIGTERM.
+pub(super) async fn until_told() -> Result<(), Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let hear = |kind| signal(kind).map_err(|error| Failure::io("hear signals", &error));
+    let (mut interrupt, mut terminate) = (hear(SignalKind::interrupt())?, hear(SignalKind::terminate())?);
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
 }
 
 /// Done, or not.

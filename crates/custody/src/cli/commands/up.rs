@@ -10,6 +10,7 @@ use crate::{
     config::{Certificate, Config},
     core::{Clock, Core},
     gateway::{self, tls::Tls},
+    publish,
     trust::{Clients, Home, Scraper, Standing, loopback, loopback::Names, write_private},
 };
 use custody_model::{OperatorName, PrincipalName};
@@ -65,6 +66,10 @@ pub async fn run(place: &Place, args: UpArgs, output: &Output) -> Result<ExitCod
     // Before anything is recorded: an address in use is the commonest mistake.
     drop(listen("agents", config.agents.listen).await?);
     let operators = listen("operators", config.operators.listen).await?;
+    let tiles = match config.ledger.tiles {
+        None => None,
+        Some(tiles) => Some((listen("ledger.tiles", tiles.listen).await?, tiles.entries)),
+    };
     let mut stop_signals = Signals::new()?;
     let standing = Standing::assess(&home, config.grade);
     let servers: Vec<String> = config.servers.keys().cloned().collect();
@@ -99,6 +104,14 @@ pub async fn run(place: &Place, args: UpArgs, output: &Output) -> Result<ExitCod
         Names::default(),
     ));
     let api = api::serve(operators, router, operators_tls.clone(), stop.clone()).map_err(|error| Failure::io("serve operators", &error))?;
+    let tiles = match tiles {
+        None => None,
+        Some((listener, entries)) => {
+            let published = super::log::published(&home, core.config(), core.reader(), entries);
+            let listening = api::serve(listener, publish::router(published), None, stop.clone());
+            Some(listening.map_err(|error| Failure::io("serve the ledger's tiles", &error))?)
+        }
+    };
     let mut file = DaemonFile::of_this_process(addresses.0, addresses.1, Timestamp::now())
         .map_err(|error| Failure::io("describe this process", &error))?;
     file.operators_certificate = certificate.map(|files| files.cert);
@@ -109,7 +122,8 @@ pub async fn run(place: &Place, args: UpArgs, output: &Output) -> Result<ExitCod
         core.spawn(tls.follow(core.stopping()));
     }
     let client = taken_over.map(|(client, names)| client_config(&home, &client, &names, &origin)).transpose()?;
-    announce(&home, addresses, &origin, &servers, client.as_deref(), &standing, output)?;
+    let followed = tiles.as_ref().map(|tiles| tiles.address);
+    announce(&home, (addresses.0, addresses.1, followed), &origin, &servers, client.as_deref(), &standing, output)?;
     let why = loop {
         match stop_signals.next().await {
             Some(why) => break why,
@@ -127,6 +141,9 @@ pub async fn run(place: &Place, args: UpArgs, output: &Output) -> Result<ExitCod
             tracing::error!("the shims' socket did not close in order");
         }
         api.ended().await;
+        if let Some(tiles) = tiles {
+            tiles.ended().await;
+        }
         core.close().await;
     };
     let code = tokio::select! {
@@ -149,7 +166,7 @@ fn listen_for_shims(home: &Home) -> Result<UnixListener, Failure> {
 
 fn announce(
     home: &Home,
-    (agents, operators): (SocketAddr, SocketAddr),
+    (agents, operators, tiles): (SocketAddr, SocketAddr, Option<SocketAddr>),
     origin: &str,
     servers: &[String],
     client: Option<&Path>,
@@ -163,6 +180,7 @@ fn announce(
         "pid": std::process::id(),
         "agents": agents,
         "operators": operators,
+        "tiles": tiles,
         "servers": servers.iter().zip(&urls).map(|(name, url)| json!({ "name": name, "url": url })).collect::<Vec<_>>(),
         "operator_key": home.operator_key(),
         "client_config": client,
@@ -170,6 +188,9 @@ fn announce(
     });
     output.show(&value, || {
         let mut text = format!("Custody is up: agents on {agents}, operators on {operators}\n");
+        if let Some(tiles) = tiles {
+            text.push_str(&format!("  the ledger can be followed on http://{tiles}\n"));
+        }
         for url in &urls {
             text.push_str(&format!("  {url}\n"));
         }
@@ -232,8 +253,8 @@ fn client_config(home: &Home, client: &str, names: &[String], origin: &str) -> R
 
 async fn listen(name: &str, address: SocketAddr) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|error| {
-        let help =
-            format!("is another daemon running? Set {name}.listen in custody.toml, or use --{name} ADDRESS (port 0 takes a free one)");
+        let option = if name.contains('.') { String::new() } else { format!(", or use --{name} ADDRESS") };
+        let help = format!("is another daemon running? Set {name}.listen in custody.toml{option} (port 0 takes a free one)");
         Failure::new(code::OTHER, "listen", format!("cannot listen for {name} on {address}: {error}"), help)
     })
 }
@@ -289,7 +310,7 @@ impl Signals {
 }
 
 /// Logs go to standard error; `CUSTODY_LOG` filters them.
-fn log_to_stderr() {
+pub(super) fn log_to_stderr() {
     use std::io::IsTerminal as _;
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_from_env("CUSTODY_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));

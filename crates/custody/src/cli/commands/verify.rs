@@ -9,7 +9,9 @@ use crate::{
     preserve::{BundleReport, verify_bundle},
     trust::Home,
 };
+use custody_model::LeafIndex;
 use custody_store::ledger::{Progress, VerifyOptions, VerifyReport, verify};
+use custody_tlog::WitnessKey;
 use std::{
     fmt::Write as _,
     path::{Path, PathBuf},
@@ -38,7 +40,7 @@ pub fn run(place: &Place, args: VerifyArgs, output: &Output) -> Result<ExitCode,
         std::fs::File::open(checkpoint).map_err(|error| Failure::io(&format!("read {}", checkpoint.display()), &error))?;
     }
     match content(&path)? {
-        Content::Ledger { ledger, home } => ledger_report(&ledger, home.as_ref(), args.vkey, args.checkpoint, output),
+        Content::Ledger { ledger, home } => ledger_report(&ledger, home.as_ref(), args.vkey, args.checkpoint, &args.witnesses, output),
         Content::Bundle if args.checkpoint.is_some() => {
             let help = "a bundle brings the checkpoint that its proofs lead to; check its signature with --vkey";
             Err(Failure::new(code::USAGE, "usage", "--checkpoint is for ledgers", help))
@@ -69,8 +71,20 @@ fn ledger_report(
     home: Option<&Home>,
     vkey: Option<String>,
     checkpoint: Option<PathBuf>,
+    trusted: &[String],
     output: &Output,
 ) -> Result<ExitCode, Failure> {
+    let (mut witnesses, quorum) = home.map(configured_witnesses).unwrap_or_default();
+    if !trusted.is_empty() {
+        let parse = |key: &String| {
+            let help = "a witness prints its key when it starts: NAME+8 digits+base64";
+            WitnessKey::parse(key).map_err(|error| Failure::new(code::USAGE, "usage", format!("--witness {key}: {error}"), help))
+        };
+        witnesses = trusted.iter().map(parse).collect::<Result<_, _>>()?;
+    }
+    // Of fewer keys than are needed, all.
+    let quorum = quorum.min(witnesses.len());
+    let cosigned = home.map(Home::cosigned).filter(|path| path.exists());
     let bar = output.progress("checking the ledger");
     let told = bar.clone();
     let progress: Progress = Arc::new(move |entries| told.set_message(format!("checking the ledger: {entries} entries")));
@@ -78,12 +92,18 @@ fn ledger_report(
     copies.extend(checkpoint);
     // With the daemon's key at hand, what was sealed is compared with what was committed to.
     let identities = home.and_then(|home| home.read_daemon_key().ok()).and_then(|key| key.expose().parse().ok()).into_iter().collect();
-    let report = verify(ledger, &VerifyOptions { vkey, copies, identities, progress: Some(progress) });
+    let report = verify(ledger, &VerifyOptions { vkey, copies, cosigned, witnesses, quorum, identities, progress: Some(progress) });
     bar.finish_and_clear();
     let mut value = serde_json::to_value(&report).unwrap_or_default();
     value["kind"] = "ledger".into();
     output.show(&value, || describe_ledger(&report))?;
     Ok(exit(report.ok))
+}
+
+/// Witnesses that the configuration names, and how many it takes.
+fn configured_witnesses(home: &Home) -> (Vec<WitnessKey>, usize) {
+    let ledger = Config::read(&home.config()).map(|config| config.ledger).unwrap_or_default();
+    (ledger.witnesses.into_iter().map(|witness| witness.key).collect(), ledger.witness_quorum)
 }
 
 /// Checkpoint copies that the configuration names, where they exist.
@@ -118,7 +138,19 @@ fn describe_ledger(report: &VerifyReport) -> String {
         }
     };
     for proven in &report.proven {
-        let _ = writeln!(text, "  {}", plain(&proven.words));
+        let _ = writeln!(text, "  entries {} to {}: {}", proven.from, proven.to.0 - 1, plain(&proven.words));
+    }
+    for head in &report.witnessed {
+        let _ = writeln!(text, "  witness {}: cosigned the first {} entries, at {} by its clock", plain(&head.name), head.size, head.at);
+    }
+    match report.first_uncovered {
+        Some(LeafIndex(0)) if report.ok => {
+            let _ = writeln!(text, "  nothing outside this machine covers any entry yet (no copy, no witness)");
+        }
+        Some(leaf) if report.ok => {
+            let _ = writeln!(text, "  the first entry that nothing outside this machine covers yet is {leaf}");
+        }
+        _ => {}
     }
     for fault in report.faults.iter().take(SHOWN) {
         let _ = writeln!(text, "  FAULT {}", plain(&fault.to_string()));

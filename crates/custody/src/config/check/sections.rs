@@ -5,7 +5,8 @@ use super::{
     servers::{check_url, expanded},
 };
 use crate::config::{
-    Agents, AlertChannel, Automatic, Containment, Ledger, LedgerCopy, Limits, Operators, Secret, SecretSource, Sessions, Smtp,
+    Agents, AlertChannel, Automatic, Containment, Ledger, LedgerCopy, Limits, Operators, Secret, SecretSource, Sessions, Smtp, Tiles,
+    Witness,
 };
 use std::{collections::BTreeMap, net::SocketAddr, ops::RangeInclusive, path::Path};
 
@@ -32,16 +33,25 @@ pub(super) fn listeners(agents: raw::Agents, operators: raw::Operators, base: &P
 
 fn listen(text: Option<String>, default: SocketAddr, allow_remote: bool, section: &str, report: &mut Report<'_>) -> SocketAddr {
     let Some(text) = text else { return default };
-    let path = [section, "listen"];
+    listen_at(&text, default, allow_remote, &[section, "listen"], report)
+}
+
+fn listen_at(text: &str, default: SocketAddr, allow_remote: bool, path: &[&str], report: &mut Report<'_>) -> SocketAddr {
+    let section = path[..path.len() - 1].join(".");
     // `localhost` is what people write; it need not be looked up.
     let Ok(address) = text.replacen("localhost:", "127.0.0.1:", 1).parse::<SocketAddr>() else {
         let help = format!("write an address and a port, such as `{default}` or `[::1]:{}`", default.port());
-        report.fault(&path, format!("`{text}` is not an address with a port"), "not an address", Some(help));
+        report.fault(path, format!("`{text}` is not an address with a port"), "not an address", Some(help));
         return default;
     };
     if !address.ip().is_loopback() && !allow_remote {
-        let help = format!("listen on 127.0.0.1, give [{section}] a certificate (`tls`), or say `allow_remote = true` there");
-        report.fault(&path, format!("{address} can be reached from other machines"), "not loopback", Some(help));
+        let help = match path {
+            ["ledger", ..] => {
+                format!("listen on 127.0.0.1, or say `allow_remote = true` in [{section}]: everybody who reaches it may read")
+            }
+            _ => format!("listen on 127.0.0.1, give [{section}] a certificate (`tls`), or say `allow_remote = true` there"),
+        };
+        report.fault(path, format!("{address} can be reached from other machines"), "not loopback", Some(help));
     }
     address
 }
@@ -77,8 +87,50 @@ pub(super) fn ledger(table: raw::LedgerTable, base: &Path, report: &mut Report<'
             }
         }
     }
+    let tiles = table.tiles.map(|tiles| {
+        let default = SocketAddr::from(([127, 0, 0, 1], 4182));
+        Tiles {
+            listen: listen_at(&tiles.listen, default, tiles.allow_remote, &["ledger", "tiles", "listen"], report),
+            entries: tiles.entries,
+        }
+    });
+    let (witnesses, witness_quorum) = witnesses(table.witnesses, table.witness_quorum, base, report);
     let raw::LedgerTable { durability, sync_ms, checkpoint_ms, daemon_key_days, .. } = table;
-    Ledger { durability, sync_ms, checkpoint_ms, daemon_key_days, copies }
+    Ledger { durability, sync_ms, checkpoint_ms, daemon_key_days, copies, tiles, witnesses, witness_quorum }
+}
+
+/// Without a word on it, more than half of them are needed.
+fn witnesses(raw: Vec<raw::Witness>, quorum: Option<usize>, base: &Path, report: &mut Report<'_>) -> (Vec<Witness>, usize) {
+    let mut witnesses: Vec<Witness> = Vec::new();
+    for (i, witness) in raw.into_iter().enumerate() {
+        let at = i.to_string();
+        check_url(&witness.url, &["ledger", "witnesses", &at, "url"], report);
+        match custody_tlog::WitnessKey::parse(&witness.vkey) {
+            Ok(key) if witnesses.iter().any(|other| other.key.name() == key.name()) => {
+                let help = "each witness counts once".to_owned();
+                report.fault(&["ledger", "witnesses", &at, "vkey"], format!("{} is there already", key.name()), "twice", Some(help));
+            }
+            Ok(key) => {
+                let url = witness.url.trim_end_matches('/').to_owned();
+                witnesses.push(Witness { url, key, ca_file: witness.ca_file.map(|path| base.join(path)) });
+            }
+            Err(error) => {
+                let help = "the witness prints its key when it starts: NAME+8 digits+base64".to_owned();
+                report.fault(&["ledger", "witnesses", &at, "vkey"], error.to_string(), "not a witness's key", Some(help));
+            }
+        }
+    }
+    let count = witnesses.len();
+    match quorum {
+        Some(quorum) if quorum == 0 || quorum > count => {
+            let help = format!("from 1 to the number of witnesses, {count}");
+            report.fault(&["ledger", "witness_quorum"], format!("{quorum} of {count} witnesses"), "out of range", Some(help));
+            (witnesses, count)
+        }
+        Some(quorum) => (witnesses, quorum),
+        None if count == 0 => (witnesses, 0),
+        None => (witnesses, count / 2 + 1),
+    }
 }
 
 pub(super) fn limits(limits: &Limits, report: &mut Report<'_>) {

@@ -5,7 +5,7 @@ mod parts;
 mod report;
 mod tree;
 
-pub use report::{CopiedHead, Fault, Proven, SignedHead, Strength, VerifyReport};
+pub use report::{CopiedHead, Fault, Proven, SignedHead, Strength, VerifyReport, WitnessedHead};
 
 use super::{
     keys::KeyStore,
@@ -15,7 +15,7 @@ use super::{
 };
 use age::x25519::Identity;
 use custody_model::{Event, LeafIndex};
-use custody_tlog::{Verifier, leaf_hash};
+use custody_tlog::{Verifier, WitnessKey, leaf_hash};
 use keyring::Keyring;
 use parts::{Pack, PartFault};
 use std::{
@@ -35,6 +35,12 @@ pub struct VerifyOptions {
     pub vkey: Option<String>,
     /// Files of checkpoints that left the ledger: the ledger must be consistent with each.
     pub copies: Vec<PathBuf>,
+    /// Checkpoints with cosignatures that are kept beside the ledger: they count as far as `witnesses` cosigned them.
+    pub cosigned: Option<PathBuf>,
+    /// The witnesses that are trusted. Their cosignatures count in copies too.
+    pub witnesses: Vec<WitnessKey>,
+    /// How many of them it takes; 0 is 1.
+    pub quorum: usize,
     /// Identities to unseal with, so that plaintexts are compared with their commitments.
     pub identities: Vec<Identity>,
     /// Told of the way so far.
@@ -64,6 +70,9 @@ pub fn verify(dir: &Path, options: &VerifyOptions) -> VerifyReport {
         signed: None,
         unsigned_entries: 0,
         copied: None,
+        witnessed: Vec::new(),
+        quorum: options.quorum,
+        first_uncovered: None,
         proven: Vec::new(),
         faults: Vec::new(),
         more_faults: 0,
@@ -91,7 +100,7 @@ pub fn verify(dir: &Path, options: &VerifyOptions) -> VerifyReport {
 }
 
 fn check(layout: &Layout, head: &Head, verifier: &Verifier, options: &VerifyOptions, report: &mut VerifyReport) {
-    let mut tree = Tree::new(layout, &options.copies, report);
+    let mut tree = Tree::new(layout, options, report);
     let keys = (!options.identities.is_empty()).then(|| KeyStore::new(layout.clone(), options.identities.clone()));
     let mut ring = Keyring::default();
     let mut gone = Vec::new();

@@ -44,6 +44,12 @@ pub struct VerifyReport {
     pub unsigned_entries: u64,
     /// The newest checkpoint copy that holds.
     pub copied: Option<CopiedHead>,
+    /// Of each witness whose key was given, the newest checkpoint of this ledger that it cosigned and that holds.
+    pub witnessed: Vec<WitnessedHead>,
+    /// How many witnesses it takes.
+    pub quorum: usize,
+    /// The first entry that nothing outside this ledger's own files covers; `None`: all are covered.
+    pub first_uncovered: Option<LeafIndex>,
     /// What is proven, and against whom (promise 2). Empty when there is a fault.
     pub proven: Vec<Proven>,
     /// What is wrong, in the order found.
@@ -72,6 +78,19 @@ pub struct CopiedHead {
     pub path: PathBuf,
 }
 
+/// A tree head that a witness cosigned.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct WitnessedHead {
+    /// Name of the witness.
+    pub name: String,
+    /// Its key.
+    pub vkey: String,
+    /// Entries.
+    pub size: u64,
+    /// When it saw them, by its own clock.
+    pub at: jiff::Timestamp,
+}
+
 /// How far a range of entries is proven.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -82,6 +101,8 @@ pub enum Strength {
     Signed,
     /// A copied checkpoint matches: nobody changed them since, the owner included.
     Copied,
+    /// Enough witnesses cosigned: nobody changed them since, the owner included, unless that many witnesses helped.
+    Witnessed,
 }
 
 /// A range of entries and how far it is proven.
@@ -172,14 +193,27 @@ impl VerifyReport {
         self.ok = self.faults.is_empty();
         let signed = self.signed.as_ref().map_or(0, |head| head.size);
         let copied = self.copied.as_ref().map_or(0, |head| head.size).min(self.entries);
-        self.unsigned_entries = self.entries.saturating_sub(signed.max(copied));
+        // As far as that many of them went; a tree that one cosigned holds all smaller ones that it cosigned.
+        self.witnessed.sort_by(|a, b| b.size.cmp(&a.size).then(a.name.cmp(&b.name)));
+        let enough = self.quorum.max(1).checked_sub(1).and_then(|nth| self.witnessed.get(nth));
+        let witnessed = enough.map_or(0, |head| head.size).min(self.entries);
+        self.unsigned_entries = self.entries.saturating_sub(signed.max(copied).max(witnessed));
+        let covered = copied.max(witnessed);
+        self.first_uncovered = (covered < self.entries || !self.ok).then_some(LeafIndex(if self.ok { covered } else { 0 }));
         if !self.ok {
             return self;
         }
         let key =
             if self.vkey_trusted { "" } else { ", provided that the verifier key, which the ledger names for itself, is the right one" };
         let mut from = 0;
+        let who: Vec<String> =
+            self.witnessed.iter().filter(|head| head.size >= witnessed).map(|head| format!("{} at {}", head.name, head.at)).collect();
         let ranges = [
+            (
+                witnessed,
+                Strength::Witnessed,
+                format!("nobody changed them since, the owner included, unless the witness helped: cosigned by {}", who.join(", ")),
+            ),
             (copied, Strength::Copied, "nobody changed them since, the owner included: a copied checkpoint matches".to_owned()),
             (signed, Strength::Signed, format!("nobody without the signing key changed them{key}")),
             (self.entries, Strength::Unsigned, "not signed yet: no proof against anybody who can write the files".to_owned()),

@@ -2,9 +2,11 @@
 
 use super::{
     super::{LedgerError, layout::Layout, notes::NoteFile},
-    report::{CopiedHead, Fault, SignedHead, VerifyReport},
+    VerifyOptions,
+    report::{CopiedHead, Fault, SignedHead, VerifyReport, WitnessedHead},
 };
-use custody_tlog::{Frontier, HASH_SIZE, Hash, SignedCheckpoint, Verifier, stored_hash_index};
+use custody_tlog::{Frontier, HASH_SIZE, Hash, SignedCheckpoint, Verifier, WitnessKey, stored_hash_index};
+use jiff::Timestamp;
 use std::{
     fs::File,
     io::{BufReader, Read, Take},
@@ -25,6 +27,7 @@ pub(super) struct Tree {
     stored: u64,
     pending: Vec<(u64, PathBuf)>,
     sources: Vec<Source>,
+    witnesses: Vec<WitnessKey>,
     /// The note in `checkpoint`, and whether it was met in `checkpoints`.
     latest: Option<String>,
     latest_met: bool,
@@ -35,7 +38,10 @@ pub(super) struct Tree {
 /// Checkpoints of one file, in order.
 struct Source {
     path: PathBuf,
+    /// Not the ledger's own file.
     copy: bool,
+    /// Lies beside the ledger: counts by its cosignatures only.
+    cosigned: bool,
     notes: NoteFile,
     next: Option<(u64, SignedCheckpoint)>,
     reached: u64,
@@ -43,7 +49,7 @@ struct Source {
 
 impl Tree {
     /// Takes stock in the opposite order of writing: what is seen here must be in the segments looked at later.
-    pub fn new(layout: &Layout, copies: &[PathBuf], report: &mut VerifyReport) -> Tree {
+    pub fn new(layout: &Layout, options: &VerifyOptions, report: &mut VerifyReport) -> Tree {
         let len = |path: &Path| path.metadata().map_or(0, |m| m.len());
         let latest_path = layout.checkpoint();
         let latest = match super::super::layout::read_small(&latest_path).map(String::from_utf8) {
@@ -59,9 +65,11 @@ impl Tree {
         };
         let own = layout.checkpoints();
         let mut sources = Vec::new();
-        for (path, copy, limit) in [(own.clone(), false, len(&own))].into_iter().chain(copies.iter().map(|c| (c.clone(), true, u64::MAX))) {
+        let copies = options.copies.iter().map(|path| (path.clone(), true, false, u64::MAX));
+        let cosigned = options.cosigned.iter().map(|path| (path.clone(), true, true, len(path)));
+        for (path, copy, cosigned, limit) in [(own.clone(), false, false, len(&own))].into_iter().chain(copies).chain(cosigned) {
             match NoteFile::open_up_to(&path, limit) {
-                Ok(notes) => sources.push(Source { path, copy, notes, next: None, reached: 0 }),
+                Ok(notes) => sources.push(Source { path, copy, cosigned, notes, next: None, reached: 0 }),
                 Err(error) => report.fault(Fault::new(path, describe(&error))),
             }
         }
@@ -87,6 +95,7 @@ impl Tree {
             stored: hashes_len / HASH_SIZE as u64,
             pending: Vec::new(),
             sources,
+            witnesses: options.witnesses.clone(),
             latest,
             latest_met: false,
             last_note: None,
@@ -145,7 +154,7 @@ impl Tree {
 
     fn check(&mut self, index: usize, offset: u64, signed: &SignedCheckpoint, verifier: &Verifier, report: &mut VerifyReport) {
         let source = &mut self.sources[index];
-        let (path, copy) = (source.path.clone(), source.copy);
+        let (path, copy, cosigned) = (source.path.clone(), source.copy, source.cosigned);
         let fault = |what: String| Fault::new(&path, what).at_offset(offset);
         if !copy {
             self.latest_met |= self.latest.as_deref() == Some(signed.note());
@@ -177,7 +186,10 @@ impl Tree {
             self.by_hashes = self.by_lines.clone();
             let root = root.to_string();
             if copy {
-                report.copied = Some(CopiedHead { size, root, path });
+                self.witnessed(signed, report);
+                if !cosigned {
+                    report.copied = Some(CopiedHead { size, root, path });
+                }
             } else {
                 report.signed = Some(SignedHead { size, root });
             }
@@ -191,6 +203,18 @@ impl Tree {
         } else if !self.disagreed {
             self.disagreed = true;
             report.fault(fault(format!("the first {size} entries do not have the root that was signed")));
+        }
+    }
+
+    /// Which witnesses cosigned a checkpoint that holds.
+    fn witnessed(&self, signed: &SignedCheckpoint, report: &mut VerifyReport) {
+        for key in &self.witnesses {
+            let Some(cosignature) = key.find(signed) else { continue };
+            report.witnessed.retain(|head| head.vkey != key.vkey() || head.size > signed.size());
+            if report.witnessed.iter().all(|head| head.vkey != key.vkey()) {
+                let at = i64::try_from(cosignature.time).ok().and_then(|time| Timestamp::from_second(time).ok()).unwrap_or(Timestamp::MAX);
+                report.witnessed.push(WitnessedHead { name: key.name().to_owned(), vkey: key.vkey().to_owned(), size: signed.size(), at });
+            }
         }
     }
 
