@@ -2,7 +2,7 @@
 
 use super::commands::evidence::EvidenceCommand;
 use clap::{Args, Parser, Subcommand};
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf};
 
 /// Incident response for the Model Context Protocol.
 ///
@@ -146,6 +146,9 @@ pub(super) struct UpArgs {
     /// Listen for operators here instead of where custody.toml says
     #[arg(long, value_name = "ADDRESS")]
     pub operators: Option<SocketAddr>,
+    /// Threads that carry messages; half of the processors without it, for agents and servers often share the machine
+    #[arg(long, value_name = "N", env = "CUSTODY_THREADS")]
+    pub threads: Option<NonZeroUsize>,
     /// For drills: a clock that starts now, or at START, and that an operator advances over the API
     #[arg(long, hide = true, value_name = "START", num_args = 0..=1, default_missing_value = "now")]
     pub virtual_clock: Option<Start>,

@@ -15,7 +15,7 @@ pub use failure::{Failure, code};
 use args::{Command, IncidentCommand};
 use clap::Parser as _;
 use output::Output;
-use std::{future::Future, process::ExitCode};
+use std::{future::Future, num::NonZeroUsize, process::ExitCode};
 
 /// Parses the arguments and runs the command.
 pub fn main() -> ExitCode {
@@ -43,7 +43,7 @@ fn run(cli: Cli, output: &Output) -> Result<ExitCode, Failure> {
     let place = commands::Place { home: cli.home, operator_key: cli.operator_key };
     match cli.command {
         Command::Init(args) => commands::init::run(&place, args, output),
-        Command::Up(args) => block_on(commands::up::run(&place, args, output))?,
+        Command::Up(args) => block_on_threads(args.threads, commands::up::run(&place, args, output))?,
         Command::Status => block_on(commands::status::run(&place, output))?,
         Command::Stdio(args) => Ok(crate::gateway::stdio::run_shim(&place.root()?, &args.server, args.command)),
         Command::Adopt(args) => block_on(commands::adopt::adopt(&place, args, output))?,
@@ -78,8 +78,18 @@ fn run(cli: Cli, output: &Output) -> Result<ExitCode, Failure> {
 }
 
 fn block_on<F: Future>(work: F) -> Result<F::Output, Failure> {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| Failure::io("start the runtime", &error))?;
+    block_on_threads(None, work)
+}
+
+/// With so many threads for tasks, half of the processors if nothing is said: a thread more than there is work for is woken for
+/// each message and finds nothing (ADR 0005).
+fn block_on_threads<F: Future>(threads: Option<NonZeroUsize>, work: F) -> Result<F::Output, Failure> {
+    let half = || std::thread::available_parallelism().map_or(1, |processors| processors.get().div_ceil(2));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads.map_or_else(half, NonZeroUsize::get))
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::io("start the runtime", &error))?;
     let result = runtime.block_on(work);
     // Whatever still blocks (a stuck disk) does not keep the program.
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
