@@ -231,6 +231,29 @@ async fn a_changed_tool_is_withheld_and_denied_and_all_else_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_quarantined_tool_is_no_fault_of_the_agents_and_hides_none() {
+    let may = "[clients.ana]\nrole = \"all\"\n[roles.all]\nallow = [\"practice/*\"]";
+    let may_not = "[clients.ben]\nrole = \"reader\"\n[roles.reader]\nallow = [\"practice/read_file\"]";
+    let stage = Stage::new(&format!("mode = \"enforce\"\n{may}\n{may_not}")).await;
+    let (ana, ben) = (stage.agent(0).await, stage.agent(1).await);
+    ana.tools().await;
+    stage.describe("list_files", POISON);
+    ana.tools().await;
+    for _ in 0..8 {
+        assert!(is_denied(&ana.call("list_files", json!({})).await));
+    }
+    let rules: Vec<String> = stage.findings().await.iter().map(|finding| finding.rule.to_string()).collect();
+    assert_eq!(rules, [DRIFT], "whoever asks for it again and again does nothing wrong");
+    assert!(ana.read_file().await["result"].is_object());
+
+    assert!(ben.read_file().await["result"].is_object());
+    assert!(is_denied(&ben.call("list_files", json!({})).await), "ben may never call it");
+    assert!(is_denied(&ben.read_file().await), "frozen, though the tool was quarantined already");
+    assert!(stage.findings().await.iter().any(|finding| finding.rule.as_str() == "mcp-001-unauthorized-tool"));
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_approval_releases_and_moves_the_pin() {
     let stage = Stage::new("mode = \"enforce\"").await;
     let ana = stage.agent(0).await;
@@ -364,6 +387,9 @@ async fn what_is_new_is_pinned_reviewed_or_waits_when_it_is_dangerous() {
     let findings = stage.findings().await;
     assert_eq!((findings[0].rule.as_str(), findings[0].priority), ("mcp-008-dangerous-definition", Priority::P2));
     assert!(ana.read_file().await["result"].is_object(), "the session goes on");
+    let cases = stage.core.projection().cases().await.unwrap();
+    assert_eq!(cases.len(), 1, "a person hears of it");
+    assert_eq!(cases[0].case.triage.disposition, Disposition::Suspicious);
     stage.close().await;
 
     let stage = Stage::new("first_use = \"pin\"").await;

@@ -63,8 +63,10 @@ pub enum DenyReason {
     Policy(PolicyId),
     /// A policy could not be evaluated; errors deny.
     PolicyError(PolicyId),
-    /// A scope of the message is frozen.
+    /// The agent is frozen: its principal, process, connection or session.
     Frozen,
+    /// What the message asks for is frozen, for everybody or for this principal: a server or one of its definitions. The agent is not.
+    Quarantined,
     /// Two parsers could read the frame differently.
     Ambiguous,
     /// Over a limit on size or depth, or not JSON-RPC.

@@ -103,8 +103,8 @@ impl Core {
         scopes.own.extend(tools.map(|tool| Scope::Tool(peer.server.clone(), ToolName(tool.to_owned()))));
         self.definition_scopes(peer, frame, &mut scopes.own);
         let scopes = Arc::new(scopes);
-        let (frozen, mut epoch) = self.gate.look(scopes.iter());
-        let mut judged = self.judge(inbound, frame, session, frozen.is_some(), now);
+        let (frozen, mut epoch) = self.gate.denies(scopes.iter());
+        let mut judged = self.judge(inbound, frame, session, frozen, now);
         // A P1 freezes before anything else is done, sealing included. From here on every decision of these scopes denies.
         let detected = Instant::now();
         let freeze = judged.freeze.then(|| {
@@ -129,8 +129,9 @@ impl Core {
             let freezes = self.gate.lock();
             if freezes.epoch() != epoch {
                 epoch = freezes.epoch();
-                if freeze.is_none() && freezes.find(scopes.iter()).is_some() && judged.reason != Some(DenyReason::Frozen) {
-                    judged.reason = Some(DenyReason::Frozen);
+                let cut_off = freezes.denies(scopes.iter()).filter(|reason| freeze.is_none() && judged.reason.as_ref() != Some(reason));
+                if let Some(reason) = cut_off {
+                    judged.reason = Some(reason);
                     judged.stop = true;
                     judged.hold = false;
                     continue;
@@ -173,7 +174,7 @@ impl Core {
     }
 
     /// Policy, wire faults and rules on one frame.
-    fn judge(&self, inbound: &Inbound<'_>, frame: &Frame, session: SessionId, frozen: bool, now: Timestamp) -> Judged {
+    fn judge(&self, inbound: &Inbound<'_>, frame: &Frame, session: SessionId, frozen: Option<DenyReason>, now: Timestamp) -> Judged {
         let peer = inbound.peer;
         let enforce = self.enforces(&peer.server);
         let mut faults: Vec<Fault> = frame.faults.clone();
@@ -191,8 +192,11 @@ impl Core {
         }
         let mut reason = None;
         let mut why = String::new();
-        if frozen {
-            reason = Some(DenyReason::Frozen);
+        // A quarantine is no fault of the agent's: whatever else the call is stays to be said.
+        let agent_frozen = frozen == Some(DenyReason::Frozen);
+        let cut_off = frozen.is_some();
+        if cut_off {
+            reason = frozen;
         } else if let Some(fault) = faults.first() {
             reason = Some(fault.reason());
             why = fault.to_string();
@@ -242,7 +246,7 @@ impl Core {
         findings.retain(|finding| finding.repeats == 0);
         // Two independent signals in one session confirm an incident (T1): what triage will say is in force before the next call.
         let confirmed = self.families.lock().unwrap_or_else(PoisonError::into_inner).second(session, &findings);
-        let freeze = !frozen && self.automatic.freeze && (turned || confirmed);
+        let freeze = !agent_frozen && self.automatic.freeze && (turned || confirmed);
         if freeze {
             why = why_turned.or_else(|| findings.last().map(|f| f.why.clone())).unwrap_or(why);
             reason = reason.or((!turned).then_some(DenyReason::Frozen));
@@ -252,7 +256,7 @@ impl Core {
         if hidden && reason.is_none() {
             reason = Some(DenyReason::Ambiguous);
         }
-        let stop = frozen || freeze || hidden || (enforce && reason.is_some());
+        let stop = cut_off || freeze || hidden || (enforce && reason.is_some());
         let role = peer.identity.role.as_ref();
         // Also where a denial would only be told: a flawed frame is no way around a person.
         let hold = !stop && frame.messages().iter().filter_map(tool_of).any(|tool| self.policies.holds(role, &peer.server, tool));
@@ -416,7 +420,7 @@ impl Core {
             },
         };
         let told_id = if spliced.is_some() { call.and_then(|call| call.id.clone()) } else { id.clone() };
-        let (frozen, _) = self.gate.look(scopes.iter());
+        let (frozen, _) = self.gate.denies(scopes.iter());
         let told = spliced.map_or(bytes, |spliced| spliced.bytes.as_slice());
         let reread;
         let told_frame = match spliced {
@@ -462,7 +466,7 @@ impl Core {
             tool: None,
             answers: answered.map(|call| call.leaf),
             outcome: if withheld { Outcome::Denied } else { Outcome::Allowed },
-            reason: if frozen.is_some() { Some(DenyReason::Frozen) } else { withheld.then_some(DenyReason::Manifest) },
+            reason: frozen.or(withheld.then_some(DenyReason::Manifest)),
             denial,
             spliced: splices,
             forwarded,

@@ -2,7 +2,7 @@
 //! breath, changes the freeze set. Never held across an await, never while sealing.
 
 use custody_engine::contain::{Freeze, FreezeSet};
-use custody_model::{ActionId, Scope};
+use custody_model::{ActionId, DenyReason, Scope};
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicUsize, Ordering},
@@ -49,6 +49,12 @@ impl Gate {
     pub fn look<'a>(&self, scopes: impl IntoIterator<Item = &'a Scope>) -> (Option<ActionId>, u64) {
         let freezes = self.lock();
         (freezes.find(scopes), freezes.epoch())
+    }
+
+    /// Why these scopes are cut off, if they are, and the epoch of the answer.
+    pub fn denies<'a>(&self, scopes: impl IntoIterator<Item = &'a Scope> + Clone) -> (Option<DenyReason>, u64) {
+        let freezes = self.lock();
+        (freezes.denies(scopes), freezes.epoch())
     }
 
     /// Last look before the bytes go: `None` when a freeze came after the permit.

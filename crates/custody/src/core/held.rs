@@ -103,8 +103,8 @@ impl Core {
                 unanswered.answered = true;
                 // Frozen meanwhile: an operator's word on one call does not outweigh it.
                 let freezes = self.gate.lock();
-                if freezes.find(call.scopes.iter()).is_some() {
-                    self.resolved(&call, &peer, Outcome::Denied, Some(DenyReason::Frozen), Some(id));
+                if let Some(reason) = freezes.denies(call.scopes.iter()) {
+                    self.resolved(&call, &peer, Outcome::Denied, Some(reason), Some(id));
                     drop(freezes);
                     drop(unanswered);
                     return Decision::Refuse(refused);

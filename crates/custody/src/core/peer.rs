@@ -51,7 +51,7 @@ impl From<Vec<Scope>> for Scopes {
 
 impl Scopes {
     /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = &Scope> {
+    pub fn iter(&self) -> impl Iterator<Item = &Scope> + Clone {
         self.session.iter().chain(&self.own)
     }
 }

@@ -34,6 +34,8 @@ struct Tampered {
     attack: usize,
     /// Whether an agent has listed it.
     shown: bool,
+    /// Whether it, or one before it, came under the name of a release, and is what is pinned now.
+    pinned: bool,
 }
 
 /// What one listing showed.
@@ -112,22 +114,28 @@ impl Listings {
         if definition == known.definition(self.version(tool)) {
             definition["description"] = Value::from(format!("{description} Now with more detail."));
         }
-        self.hostile.insert(tool, Tampered { definition, attack, shown: false });
+        let pinned = self.hostile.get(&tool).is_some_and(|before| before.pinned);
+        self.hostile.insert(tool, Tampered { definition, attack, shown: false, pinned });
         self.changed.insert(known.server.clone());
     }
 
     /// A person had the old definitions of what agents were shown put back.
     pub fn put_back(&mut self, world: &World, server: &ServerName, now: i64) {
         let theirs = |tool: &ToolId, tampered: &Tampered| tampered.shown && world.tool(*tool).server == *server;
-        let back: Vec<ToolId> = self.hostile.iter().filter(|(tool, tampered)| theirs(tool, tampered)).map(|(tool, _)| *tool).collect();
-        for id in back {
+        let back: Vec<(ToolId, bool)> = self
+            .hostile
+            .iter()
+            .filter(|(tool, tampered)| theirs(tool, tampered))
+            .map(|(tool, tampered)| (*tool, tampered.pinned))
+            .collect();
+        for (id, pinned) in back {
             let tool = world.tool(id);
             let name = tool.spec.name.to_owned();
             let definition = RuledDefinition { name, digest: Digest([0; 32]), text: None, class: None, words: Vec::new(), action: None };
             let detail = by(OperatorName::from("operator"), vec![definition]);
             self.pins.apply(server, METHOD, Ruling::Rejected, &[], Some(&detail), instant(now));
-            // The attacker's definition came under the name of a release that no agent has listed yet.
-            if self.listed.get(&id).copied().unwrap_or(0) != self.version(id) {
+            // Back is a change too if the attacker's definition was taken for a release, or if a release came meanwhile.
+            if pinned || self.listed.get(&id).copied().unwrap_or(0) != self.version(id) {
                 self.announce(world, server, id, now);
             }
         }
@@ -176,6 +184,12 @@ impl Listings {
         }
         let mut shown = Vec::new();
         for (item, verdict) in page.items.iter().zip(judgement.verdicts) {
+            if matches!(verdict, Verdict::Pin { .. } | Verdict::Announced { .. })
+                && let Some(tool) = world.named(&format!("{server}/{}", item.name))
+                && let Some(tampered) = self.hostile.get_mut(&tool)
+            {
+                tampered.pinned = true;
+            }
             let tell = |kind: DriftKind, diff: &manifest::Diff, change: Option<String>| Shown {
                 drift: DriftFacts {
                     kind,

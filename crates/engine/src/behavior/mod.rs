@@ -40,7 +40,9 @@ use custody_model::{DenyReason, Direction, Identity, Outcome};
 ///
 /// `None`: the message asks for nothing, or a freeze stopped it, so that it tells nothing of what the agent's work is.
 pub fn asked_for(facts: &Facts) -> Option<String> {
-    if facts.direction != Direction::ToServer || matches!(facts.reason, Some(DenyReason::Frozen | DenyReason::Overtaken)) {
+    if facts.direction != Direction::ToServer
+        || matches!(facts.reason, Some(DenyReason::Frozen | DenyReason::Quarantined | DenyReason::Overtaken))
+    {
         return None;
     }
     named(facts, facts.event)

@@ -1,6 +1,6 @@
 //! What is cut off right now: looked up in memory before any policy is asked.
 
-use custody_model::{ActionId, Scope};
+use custody_model::{ActionId, DenyReason, Scope};
 use std::collections::HashMap;
 
 /// An active freeze: the action that set it, and what it names.
@@ -61,6 +61,14 @@ impl FreezeSet {
         scopes.into_iter().find_map(|scope| self.by_scope.get(scope).and_then(|actions| actions.first()).copied())
     }
 
+    /// Why a message of these scopes does not pass, if it does not.
+    pub fn denies<'a>(&self, scopes: impl IntoIterator<Item = &'a Scope> + Clone) -> Option<DenyReason> {
+        self.find(scopes.clone())?;
+        let of_agent = |scope: &&Scope| matches!(scope, Scope::Principal(_) | Scope::Process(_) | Scope::Connection(_) | Scope::Session(_));
+        let agent = self.find(scopes.into_iter().filter(of_agent));
+        Some(agent.map_or(DenyReason::Quarantined, |_| DenyReason::Frozen))
+    }
+
     /// The freezes that name this scope.
     pub fn actions(&self, scope: &Scope) -> &[ActionId] {
         self.by_scope.get(scope).map_or(&[], Vec::as_slice)
@@ -104,6 +112,17 @@ mod tests {
         assert!(!set.thaw(action(2)));
         assert_eq!(set.find([&scope]), None);
         assert!(set.is_empty());
+    }
+
+    #[test]
+    fn an_agent_is_frozen_and_what_it_asks_for_is_quarantined() {
+        let (agent, tool) = (Scope::Principal("a".into()), Scope::Tool("s".into(), custody_model::ToolName("t".into())));
+        let mut set = FreezeSet::default();
+        set.freeze(Freeze { action: action(1), scopes: vec![tool.clone()] });
+        assert_eq!(set.denies([&agent, &tool]), Some(DenyReason::Quarantined));
+        assert_eq!(set.denies([&agent]), None);
+        set.freeze(Freeze { action: action(2), scopes: vec![agent.clone()] });
+        assert_eq!(set.denies([&tool, &agent]), Some(DenyReason::Frozen));
     }
 
     proptest! {

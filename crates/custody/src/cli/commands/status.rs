@@ -16,9 +16,15 @@ pub async fn run(place: &Place, output: &Output) -> Result<ExitCode, Failure> {
     let backend = Backend::connect(place, &home).await?;
     let status = backend.status().await?;
     let daemon = backend.daemon();
+    // Only a daemon judges by one.
+    let baseline = if daemon.is_some() { backend.baseline().await? } else { None };
     let mut value = serde_json::to_value(&status).unwrap_or_default();
     value["home"] = home.root().to_string_lossy().as_ref().into();
     value["daemon"] = daemon.map_or(serde_json::Value::Null, |daemon| serde_json::to_value(daemon).unwrap_or_default());
+    value["baseline"] = baseline.as_ref().map_or(
+        serde_json::Value::Null,
+        |learned| serde_json::json!({"name": learned.name, "digest": learned.digest, "sessions": learned.baseline.sessions}),
+    );
     value["agents"] = daemon.map_or(config.agents.listen, |daemon| daemon.agents).to_string().into();
     output.show(&value, || {
         let mut text = String::new();
@@ -77,6 +83,15 @@ pub async fn run(place: &Place, output: &Output) -> Result<ExitCode, Failure> {
                     let _ = writeln!(text, "         {}", plain(line));
                 }
             }
+        }
+        match (&baseline, daemon) {
+            (Some(learned), _) => {
+                let _ = writeln!(text, "Baseline {} of {} sessions", plain(&learned.name), learned.baseline.sessions);
+            }
+            (None, Some(_)) => {
+                let _ = writeln!(text, "No baseline: agents are not held against their usual work until `custody learn --apply`");
+            }
+            (None, None) => {}
         }
         text
     })?;

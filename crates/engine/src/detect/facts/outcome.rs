@@ -25,6 +25,7 @@ pub(super) static FACTS: &[Fact] = &[
                     DenyReason::Policy(_) => "policy",
                     DenyReason::PolicyError(_) => "policy_error",
                     DenyReason::Frozen => "frozen",
+                    DenyReason::Quarantined => "quarantined",
                     DenyReason::Ambiguous => "ambiguous",
                     DenyReason::Malformed => "malformed",
                     DenyReason::Deadline => "deadline",
