@@ -1,8 +1,9 @@
-//! Development tasks: `cargo xtask test`, `ci`, `bench`, `conformance`, `soak`, `peers`, `score`, `train`.
+//! Development tasks: `cargo xtask test`, `ci`, `bench`, `conformance`, `crash`, `soak`, `peers`, `score`, `train`.
 
 mod bench;
 mod checks;
 mod conformance;
+mod crash;
 mod hijack;
 mod peers;
 mod soak;
@@ -56,6 +57,8 @@ enum Task {
         #[arg(long)]
         json: bool,
     },
+    /// Kill the ledger's writer two thousand times under load, and cut the power after any prefix of operations.
+    Crash(crash::Crash),
     /// Half load for a while, then many calls at full load: is memory flat, is each call and its answer in the ledger once?
     Soak(soak::Soak),
     /// Judge the public sessions for hijacks with models that had not seen their suite or wording, and print the figures.
@@ -76,6 +79,7 @@ fn main() -> ExitCode {
         }
         Task::Bench { names, arguments, .. } => bench::run(&names, &arguments),
         Task::Conformance { client, json } => conformance::run(client, json),
+        Task::Crash(options) => crash::run(&options),
         Task::Soak(options) => soak::run(&options),
         Task::Score(options) => hijack::score(&options),
         Task::Train(data) => hijack::train(&data),

@@ -27,9 +27,10 @@ const CHILD: &str = "CUSTODY_TEST_LEDGER_CHILD";
 #[test]
 fn child_appends_until_it_is_killed() {
     let Ok(given) = std::env::var(CHILD) else { return };
-    let (dir, recipient) = given.split_once('\n').unwrap();
+    let [dir, recipient, copy] = given.split('\n').collect::<Vec<_>>()[..] else { panic!("not what the parent says") };
     let keys = LedgerKeys { signer: signer(), responders: vec![recipient.parse().unwrap()], daemon: None };
-    let options = LedgerOptions { segment_bytes: 200_000, sync_ms: 2, checkpoint_ms: 5, ..LedgerOptions::default() };
+    let copies = vec![PathBuf::from(copy)];
+    let options = LedgerOptions { segment_bytes: 200_000, sync_ms: 2, checkpoint_ms: 5, copies, ..LedgerOptions::default() };
     let (ledger, _) = Ledger::open(Path::new(dir), keys, options).unwrap();
     std::thread::scope(|scope| {
         for thread in 0..2_usize {
@@ -56,15 +57,32 @@ fn body_of(n: usize) -> Vec<u8> {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 56) as u8
     };
-    (0..(n * 997) % 20_000).map(next).collect()
+    (0..(n * 997) % 3_000).map(next).collect()
+}
+
+/// How often; `cargo xtask crash` asks for more.
+fn asked(name: &str, default: u32) -> u32 {
+    std::env::var(name).ok().and_then(|count| count.parse().ok()).unwrap_or(default)
+}
+
+/// Numbers below a bound, each seed its own row.
+fn dice(mut state: u64) -> impl FnMut(u64) -> u64 {
+    move |below| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below.max(1)
+    }
 }
 
 #[test]
 fn what_was_acknowledged_survives_sigkill_at_any_instant() {
     let home = Home::new();
+    let copy = home.dir.path().join("copy");
+    let seed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64;
+    println!("seed {seed}");
+    let mut roll = dice(seed);
     let mut acknowledged: HashMap<u64, usize> = HashMap::new();
-    for round in 0..8 {
-        let given = format!("{}\n{}", home.path().display(), home.responder.to_public());
+    for _ in 0..asked("CUSTODY_CRASHES", 200) {
+        let given = format!("{}\n{}\n{}", home.path().display(), home.responder.to_public(), copy.display());
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "child_appends_until_it_is_killed", "--nocapture"])
             .env(CHILD, given)
@@ -79,9 +97,17 @@ fn what_was_acknowledged_survives_sigkill_at_any_instant() {
             let Ok(n) = n.parse() else { return };
             acknowledged.insert(leaf.parse().unwrap(), n);
         };
-        lines.by_ref().take(3 + round * 37).for_each(|line| take(line.unwrap()));
+        // One in eight dies before it has said anything: while it starts, or repairs what the one before left.
+        if roll(8) > 0 {
+            lines.by_ref().take(1 + roll(40) as usize).for_each(|line| take(line.unwrap()));
+        }
+        let until = std::time::Instant::now() + std::time::Duration::from_micros(roll(4000));
+        while std::time::Instant::now() < until {
+            std::hint::spin_loop();
+        }
         child.kill().unwrap();
-        child.wait().unwrap();
+        let ended = child.wait().unwrap();
+        assert_eq!(ended.code(), None, "it ended by itself: it could not open what the one before left");
         lines.map_while(Result::ok).for_each(take);
     }
     assert!(acknowledged.len() > 500);
@@ -91,7 +117,17 @@ fn what_was_acknowledged_survives_sigkill_at_any_instant() {
         assert_eq!(reader.open_entry(LeafIndex(*leaf)).unwrap().body.unwrap(), body_of(*n), "entry {leaf}");
     }
     ledger.close().unwrap();
-    let report = verify(&home.path(), &VerifyOptions { identities: vec![home.responder.clone()], ..VerifyOptions::default() });
+    whole_and_as_published(&home, &copy);
+    println!("{} acknowledged entries", acknowledged.len());
+}
+
+/// No fault, and consistent with every checkpoint that was ever published. A copy that the killed writer left half is cut.
+fn whole_and_as_published(home: &Home, copy: &Path) {
+    let text = fs::read_to_string(copy).unwrap_or_default();
+    let whole: String = custody_tlog::notes(&text).collect();
+    fs::write(copy, whole).unwrap();
+    let options = VerifyOptions { identities: vec![home.responder.clone()], copies: vec![copy.to_owned()], ..VerifyOptions::default() };
+    let report = verify(&home.path(), &options);
     assert!(report.ok, "{:#?}", report.faults);
     assert!(report.segments > 1);
 }
@@ -223,9 +259,10 @@ fn a_failed_sync_stops_the_default_mode_and_takes_back_the_strict_one() {
     assert!(verify(&home.path(), &VerifyOptions::default()).ok);
 }
 
-/// A disk that remembers how much of each file was synced, and forgets the rest when the power goes.
+/// A disk that remembers how much of each file was synced, and forgets the rest when the power goes: when it is told, or after so
+/// many more operations.
 #[derive(Debug, Default, Clone)]
-struct LostPower(Arc<Mutex<HashMap<PathBuf, u64>>>, Arc<AtomicBool>);
+struct LostPower(Arc<Mutex<HashMap<PathBuf, u64>>>, Arc<AtomicBool>, Arc<Mutex<Option<u64>>>);
 
 #[derive(Debug)]
 struct LostFile {
@@ -236,6 +273,7 @@ struct LostFile {
 
 impl Storage for LostPower {
     fn open_append(&self, path: &Path) -> io::Result<Arc<dyn StoredFile>> {
+        self.alive()?;
         let inner = Disk.open_append(path)?;
         let size = inner.size()?;
         self.0.lock().unwrap().entry(path.to_owned()).or_insert(size);
@@ -255,12 +293,18 @@ impl Storage for LostPower {
         Disk.remove(path)
     }
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.alive()?;
         Disk.sync_dir(path)
     }
 }
 
 impl StoredFile for LostFile {
     fn append(&self, bytes: &[u8]) -> io::Result<()> {
+        if self.synced.1.load(Ordering::SeqCst) {
+            return Err(io::ErrorKind::Other.into());
+        }
+        // The write in which the power goes is torn.
+        self.synced.alive().inspect_err(|_| drop(self.inner.append(&bytes[..bytes.len() / 2])))?;
         self.inner.append(bytes)
     }
     fn truncate(&self, len: u64) -> io::Result<()> {
@@ -282,15 +326,25 @@ impl StoredFile for LostFile {
 
 impl LostPower {
     fn alive(&self) -> io::Result<()> {
-        if self.1.load(Ordering::SeqCst) { Err(io::ErrorKind::Other.into()) } else { Ok(()) }
+        let mut left = self.2.lock().unwrap();
+        let gone = match left.as_mut() {
+            Some(0) => true,
+            Some(left) => {
+                *left -= 1;
+                false
+            }
+            None => false,
+        };
+        if gone || self.1.fetch_or(gone, Ordering::SeqCst) {
+            self.1.store(true, Ordering::SeqCst);
+            return Err(io::ErrorKind::Other.into());
+        }
+        Ok(())
     }
 
     /// Of what was not synced, each file keeps some prefix, and holes of zeros in it.
-    fn cut(&self, mut dice: u64) {
-        let mut roll = move |below: u64| {
-            dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (dice >> 33) % below.max(1)
-        };
+    fn cut(&self, seed: u64) {
+        let mut roll = dice(seed);
         let mut files: Vec<_> = self.0.lock().unwrap().drain().collect();
         files.sort();
         for (path, synced) in files {
@@ -308,37 +362,50 @@ impl LostPower {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: asked("CUSTODY_POWER_CUTS", 60), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_power_cut_takes_nothing_that_was_synced(
+    fn a_power_cut_after_any_operation_takes_nothing_that_was_synced(
         strict in any::<bool>(),
-        rounds in proptest::collection::vec((proptest::collection::vec((0_u8..10, 0_usize..600), 1..25), any::<u64>()), 1..4),
+        rounds in proptest::collection::vec(
+            (proptest::collection::vec((0_u8..10, 0_usize..600), 1..25), any::<u64>(), proptest::option::weighted(0.8, 0_u64..160)),
+            1..5,
+        ),
     ) {
         let home = Home::new();
         let power = LostPower::default();
         let durability = if strict { Durability::Strict } else { Durability::Default };
         let options = LedgerOptions { durability, segment_bytes: 6000, storage: Arc::new(power.clone()), ..quiet() };
         let mut safe: Vec<(LeafIndex, Vec<u8>)> = Vec::new();
+        let mut published = String::new();
         let known = session();
-        for (acts, dice) in rounds {
-            let (ledger, _) = Ledger::open(&home.path(), home.keys(), options.clone()).unwrap();
+        for (acts, dice, operations) in rounds {
+            *power.2.lock().unwrap() = operations;
+            // It may go while the ledger is being repaired after the cut before.
+            let opened = Ledger::open(&home.path(), home.keys(), options.clone());
+            prop_assert!(opened.is_ok() || power.1.load(Ordering::SeqCst), "{:?}", opened.err());
             let mut unsafe_yet = Vec::new();
-            for (act, len) in acts {
+            for (act, len) in if opened.is_ok() { acts } else { Vec::new() } {
+                let (ledger, _) = opened.as_ref().unwrap();
                 let session = if act == 9 { session() } else { known };
                 let body: Vec<u8> = body_of(len + usize::from(act)).into_iter().take(len).collect();
-                unsafe_yet.push((ledger.record(draft(session, &body)).unwrap().leaf(), body));
-                match act {
-                    0 => ledger.sync().unwrap(),
-                    1 => drop(ledger.checkpoint().unwrap()),
-                    _ if strict => {}
+                let Ok(recorded) = ledger.record(draft(session, &body)) else { break };
+                unsafe_yet.push((recorded.leaf(), body));
+                let synced = match act {
+                    0 => ledger.sync(),
+                    1 => ledger.checkpoint().map(|signed| published.push_str(signed.note())),
+                    _ if strict => Ok(()),
                     _ => continue,
+                };
+                if synced.is_err() {
+                    break;
                 }
                 safe.append(&mut unsafe_yet);
             }
             power.1.store(true, Ordering::SeqCst);
-            drop(ledger);
+            drop(opened);
             power.1.store(false, Ordering::SeqCst);
+            *power.2.lock().unwrap() = None;
             power.cut(dice);
         }
         let (ledger, _) = Ledger::open(&home.path(), home.keys(), options).unwrap();
@@ -348,7 +415,10 @@ proptest! {
         }
         ledger.record(draft(known, b"it goes on")).unwrap();
         ledger.close().unwrap();
-        let report = verify(&home.path(), &VerifyOptions { identities: vec![home.responder.clone()], ..VerifyOptions::default() });
+        let copy = home.dir.path().join("published");
+        fs::write(&copy, &published).unwrap();
+        let options = VerifyOptions { identities: vec![home.responder.clone()], copies: vec![copy], ..VerifyOptions::default() };
+        let report = verify(&home.path(), &options);
         prop_assert!(report.ok, "{:#?}", report.faults);
     }
 }

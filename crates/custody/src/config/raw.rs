@@ -81,6 +81,7 @@ pub(super) struct LedgerTable {
     pub tiles: Option<Tiles>,
     pub witnesses: Vec<Witness>,
     pub witness_quorum: Option<usize>,
+    pub quota_bytes: Option<u64>,
 }
 
 impl Default for LedgerTable {
@@ -95,6 +96,7 @@ impl Default for LedgerTable {
             tiles: None,
             witnesses: Vec::new(),
             witness_quorum: None,
+            quota_bytes: None,
         }
     }
 }

@@ -33,6 +33,8 @@ pub struct Ledger {
     pub witnesses: Vec<Witness>,
     /// How many of them it takes before a checkpoint is published; 0 without witnesses.
     pub witness_quorum: usize,
+    /// Bytes that the ledger may take; `None`: what the disk has.
+    pub quota_bytes: Option<u64>,
 }
 
 /// `[ledger.tiles]`: the ledger for others to follow (C2SP `tlog-tiles`), read-only.
@@ -210,6 +212,7 @@ impl Default for Ledger {
             tiles: None,
             witnesses: Vec::new(),
             witness_quorum: 0,
+            quota_bytes: None,
         }
     }
 }

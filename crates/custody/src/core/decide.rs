@@ -555,7 +555,7 @@ impl Core {
     }
 
     fn not_recorded(&self, id: Option<&[u8]>, error: &LedgerError) -> Refusal {
-        tracing::error!(%error, "not recorded, so not forwarded");
+        tracing::error!(error = crate::causes::chain(error), "not recorded, so not forwarded");
         let body = reply::json_rpc_error(id, reply::NOT_RECORDED, "not forwarded: the record cannot be written", None);
         Refusal { status: StatusCode::SERVICE_UNAVAILABLE, body, answer: true }
     }

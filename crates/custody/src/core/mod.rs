@@ -23,6 +23,7 @@ mod links;
 mod manifest;
 mod open;
 mod peer;
+mod room;
 mod rules;
 mod sessions;
 mod view;

@@ -19,7 +19,7 @@ use custody_engine::{
 };
 use custody_model::*;
 use custody_store::{
-    ledger::{self, Ledger, LedgerKeys, LedgerOptions, Reader, Recovery},
+    ledger::{self, Disk, Ledger, LedgerKeys, LedgerOptions, Quota, Reader, Recovery, Storage},
     projection::Projection,
 };
 use jiff::SignedDuration;
@@ -55,7 +55,12 @@ impl Core {
     /// # Errors
     /// As [`Core::open`].
     pub async fn open_at(home: &Home, config: Config, clock: Clock) -> Result<Arc<Core>, CoreError> {
+        let quota = match config.ledger.quota_bytes {
+            Some(limit) => Some(quota(&home.ledger(), limit)?),
+            None => None,
+        };
         let options = LedgerOptions {
+            storage: quota.clone().map_or_else(|| Arc::new(Disk) as Arc<dyn Storage>, |quota| Arc::new(quota)),
             durability: match config.ledger.durability {
                 Durability::Default => ledger::Durability::Default,
                 Durability::Strict => ledger::Durability::Strict,
@@ -170,6 +175,7 @@ impl Core {
         core.tasks.spawn(core.clone().work(jobs));
         core.tasks.spawn(core.clone().sweep());
         core.tasks.spawn(core.clone().watch_rules());
+        core.tasks.spawn(core.clone().watch_room(quota));
         for webhook in webhooks {
             core.tasks.spawn(copies::tell(webhook, core.ledger.watch_checkpoints(), core.stop.clone()));
         }
@@ -219,6 +225,10 @@ impl Core {
         }
         self.projection.close().await;
     }
+}
+
+fn quota(ledger: &Path, limit: u64) -> Result<Quota, CoreError> {
+    Quota::new(ledger, limit).map_err(|source| CoreError::Io { doing: "read", path: ledger.display().to_string(), source })
 }
 
 /// Where spans go: `/v1/traces` of the configured base address.

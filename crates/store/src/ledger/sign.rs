@@ -48,16 +48,17 @@ impl Core {
 
     /// Syncs, and gives the head of the tree that is now safe.
     fn sync_point(&self) -> Result<Checkpoint, LedgerError> {
-        let (files, paths, head, anything) = {
+        let (files, paths, head, hashes, anything) = {
             let mut state = self.lock();
             if let Some(path) = &state.failed {
                 return Err(LedgerError::SyncFailed { path: path.clone() });
             }
-            self.write_hashes(&mut state)?;
+            // Without room for the hashes the entries are synced all the same: hashes can be computed again.
+            let hashes = self.write_hashes(&mut state);
             let head = Checkpoint { origin: self.signer.name().to_owned(), size: state.frontier.size(), root: state.frontier.root() };
             let files = [state.pack.file.clone(), state.segment.file.clone()];
             let (segment, pack) = self.current_paths(&state);
-            (files, [pack, segment], head, state.synced < state.frontier.size() || !state.unnamed_keys.is_empty())
+            (files, [pack, segment], head, hashes, state.synced < state.frontier.size() || !state.unnamed_keys.is_empty())
         };
         if anything {
             // What a rotation put out of reach meanwhile was synced by it.
@@ -71,7 +72,7 @@ impl Core {
             self.name_keys(&mut state, head.size)?;
             state.synced = state.synced.max(head.size);
         }
-        Ok(head)
+        hashes.map(|()| head)
     }
 
     pub fn sync_locked(&self, state: &mut State) -> Result<(), LedgerError> {

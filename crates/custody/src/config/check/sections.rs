@@ -60,6 +60,9 @@ pub(super) fn ledger(table: raw::LedgerTable, base: &Path, report: &mut Report<'
     duration(&["ledger", "sync_ms"], table.sync_ms, 1..=60_000, "milliseconds", report);
     duration(&["ledger", "checkpoint_ms"], table.checkpoint_ms, 1..=3_600_000, "milliseconds", report);
     duration(&["ledger", "daemon_key_days"], table.daemon_key_days.into(), 1..=3_650, "days", report);
+    if let Some(quota) = table.quota_bytes {
+        duration(&["ledger", "quota_bytes"], quota, 1 << 20..=1 << 50, "bytes", report);
+    }
     let mut copies = Vec::new();
     for (i, copy) in table.copies.into_iter().enumerate() {
         let at = i.to_string();
@@ -95,8 +98,8 @@ pub(super) fn ledger(table: raw::LedgerTable, base: &Path, report: &mut Report<'
         }
     });
     let (witnesses, witness_quorum) = witnesses(table.witnesses, table.witness_quorum, base, report);
-    let raw::LedgerTable { durability, sync_ms, checkpoint_ms, daemon_key_days, .. } = table;
-    Ledger { durability, sync_ms, checkpoint_ms, daemon_key_days, copies, tiles, witnesses, witness_quorum }
+    let raw::LedgerTable { durability, sync_ms, checkpoint_ms, daemon_key_days, quota_bytes, .. } = table;
+    Ledger { durability, sync_ms, checkpoint_ms, daemon_key_days, copies, tiles, witnesses, witness_quorum, quota_bytes }
 }
 
 /// Without a word on it, more than half of them are needed.
