@@ -148,7 +148,7 @@ async fn apply(db: &mut SqliteConnection, open: &OpenEntry, corrections: &Correc
             }
         }
         Event::ManifestRuled { server, listing, ruling, definitions } => {
-            query("INSERT OR REPLACE INTO rulings VALUES (?, ?, ?, ?, ?, ?, ?)")
+            query("INSERT OR REPLACE INTO rulings (leaf, at, server, listing, ruling, definitions, detail) VALUES (?, ?, ?, ?, ?, ?, ?)")
                 .bind(leaf)
                 .bind(&at)
                 .bind(server.as_str())
@@ -192,7 +192,7 @@ async fn apply(db: &mut SqliteConnection, open: &OpenEntry, corrections: &Correc
         }
         Event::Disposed { finding, case, verdict } => {
             for subject in finding.iter().map(ToString::to_string).chain(case.iter().map(ToString::to_string)) {
-                query("INSERT OR REPLACE INTO assessments VALUES (?, ?, ?, ?)")
+                query("INSERT OR REPLACE INTO assessments (subject, leaf, verdict, assessment) VALUES (?, ?, ?, ?)")
                     .bind(subject)
                     .bind(leaf)
                     .bind(word(verdict))
@@ -221,7 +221,7 @@ async fn apply(db: &mut SqliteConnection, open: &OpenEntry, corrections: &Correc
         }
         Event::CaseUpdated { case, .. } => {
             if let Some(detail) = &open.detail {
-                query("INSERT OR REPLACE INTO cases VALUES (?, ?, ?)")
+                query("INSERT OR REPLACE INTO cases (id, leaf, body) VALUES (?, ?, ?)")
                     .bind(case.to_string())
                     .bind(leaf)
                     .bind(detail.to_string())
@@ -270,7 +270,7 @@ async fn apply(db: &mut SqliteConnection, open: &OpenEntry, corrections: &Correc
                 .await?;
         }
         Event::EvidenceExported { case, digest } => {
-            query("INSERT OR REPLACE INTO evidence VALUES (?, ?, ?, ?, ?)")
+            query("INSERT OR REPLACE INTO evidence (leaf, case_id, at, digest, detail) VALUES (?, ?, ?, ?, ?)")
                 .bind(leaf)
                 .bind(case.to_string())
                 .bind(&at)
