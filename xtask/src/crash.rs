@@ -20,7 +20,7 @@ pub struct Crash {
 /// When a promise did not hold.
 pub fn run(options: &Crash) -> Result<(), Failure> {
     let mut command = step::cargo();
-    command.args(["test", "--locked", "--package", "custody-store", "--test", "ledger_crash", "--", "--nocapture", "sigkill", "power_cut"]);
+    command.args(["test", "--locked", "--workspace", "--test", "ledger_crash", "--", "--nocapture", "sigkill", "power_cut"]);
     command.env("CUSTODY_CRASHES", options.kills.to_string()).env("CUSTODY_POWER_CUTS", options.cuts.to_string());
     step::run(&format!("{} kills, {} power cuts", options.kills, options.cuts), &mut command)
 }
