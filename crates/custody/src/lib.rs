@@ -14,6 +14,7 @@ pub mod gateway;
 pub mod practice;
 pub mod preserve;
 pub mod publish;
+pub mod redact;
 pub mod simulate;
 pub mod telemetry;
 pub mod trust;

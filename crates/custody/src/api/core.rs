@@ -170,6 +170,25 @@ impl Service for Core {
         blocking(move || Core::unsuppress_rule(&self, &by, &which, &reason)).await
     }
 
+    async fn erase(
+        self: Arc<Self>,
+        by: OperatorName,
+        target: crate::core::EraseTarget,
+        reason: String,
+        dry_run: bool,
+    ) -> Result<crate::core::Erased, ApiError> {
+        whole(async move { Core::erase(&self, &by, target, &reason, dry_run).await }).await
+    }
+
+    async fn open_entry(self: Arc<Self>, by: OperatorName, leaf: LeafIndex, reason: String) -> Result<super::Opened, ApiError> {
+        whole(async move { Core::open_entry(&self, &by, leaf, &reason).await }).await.map(super::Opened::of)
+    }
+
+    async fn find(self: Arc<Self>, request: super::FindRequest) -> Result<custody_store::projection::Page, ApiError> {
+        self.settled().await;
+        super::privacy::search(self.projection(), request, self.now()).await
+    }
+
     async fn findings(self: Arc<Self>, open: bool) -> Result<Vec<FindingRow>, ApiError> {
         self.settled().await;
         super::findings::read(self.projection(), open).await
@@ -230,12 +249,16 @@ impl From<CoreError> for ApiError {
         let help = miette::Diagnostic::help(&error).map(|help| help.to_string());
         match error {
             CoreError::Unknown { what, id } => ApiError::NotFound { what: what.into(), id },
+            CoreError::Ledger(custody_store::ledger::LedgerError::NoEntry { leaf }) => {
+                ApiError::NotFound { what: "entry".into(), id: leaf.to_string() }
+            }
             CoreError::Ledger(error) => error.into(),
             CoreError::NotUndoable { .. }
             | CoreError::NotSilenced { .. }
             | CoreError::Uncorrectable { .. }
             | CoreError::Loading { .. }
             | CoreError::Manifest { .. }
+            | CoreError::NotErased { .. }
             | CoreError::NotPreserved { .. } => ApiError::Refused { message: error.to_string(), help },
             other => ApiError::Failed { message: with_causes(&other), help },
         }

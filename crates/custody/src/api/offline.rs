@@ -35,6 +35,7 @@ impl Offline {
     /// [`ApiError::Failed`] with what to do about it.
     pub async fn open(home: &Home, config: Config) -> Result<Offline, ApiError> {
         let failed = |message: String| ApiError::Failed { message, help: None };
+        crate::redact::load(config.redaction.patterns.as_deref()).map_err(failed)?;
         let identity = home.read_daemon_key().map_err(|error| failed(error.to_string()))?;
         let identity = identity.expose().parse().map_err(|why: &str| failed(format!("keys/daemon.age is no age identity: {why}")))?;
         let ledger = home.ledger();
@@ -130,6 +131,12 @@ impl Offline {
         let prefix = super::router::prefix("finding", id, FindingId::PREFIX)?;
         let id = super::router::only("finding", id, self.projection.findings_like(&prefix).await?)?;
         self.projection.finding(id).await?.ok_or_else(|| ApiError::NotFound { what: "finding".into(), id: id.to_string() })
+    }
+
+    /// As [`super::Service::find`].
+    #[allow(clippy::missing_errors_doc)]
+    pub async fn find(&self, request: super::FindRequest) -> Result<custody_store::projection::Page, ApiError> {
+        super::privacy::search(&self.projection, request, Timestamp::now()).await
     }
 
     /// As [`super::Service::manifest`].

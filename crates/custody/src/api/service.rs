@@ -121,6 +121,24 @@ pub trait Service: Send + Sync + 'static {
         which: Heard,
         reason: String,
     ) -> impl Future<Output = Result<Vec<Silenced>, ApiError>> + Send;
+    /// Erases content (R8).
+    fn erase(
+        self: Arc<Self>,
+        by: OperatorName,
+        target: crate::core::EraseTarget,
+        reason: String,
+        dry_run: bool,
+    ) -> impl Future<Output = Result<crate::core::Erased, ApiError>> + Send;
+    /// Opens an entry, after the look is recorded (R8).
+    fn open_entry(
+        self: Arc<Self>,
+        by: OperatorName,
+        leaf: LeafIndex,
+        reason: String,
+    ) -> impl Future<Output = Result<super::Opened, ApiError>> + Send;
+    /// Searches sessions, findings and calls.
+    fn find(self: Arc<Self>, request: super::FindRequest)
+    -> impl Future<Output = Result<custody_store::projection::Page, ApiError>> + Send;
     /// Findings, newest first; `open`: only those that a person should look at.
     fn findings(self: Arc<Self>, open: bool) -> impl Future<Output = Result<Vec<FindingRow>, ApiError>> + Send;
     /// One finding.

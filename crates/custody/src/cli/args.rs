@@ -1,6 +1,10 @@
 //! What can be typed.
 
-use super::commands::evidence::EvidenceCommand;
+use super::commands::{
+    erase::{EraseArgs, OpenArgs},
+    evidence::EvidenceCommand,
+    find::{FindArgs, RebuildArgs},
+};
 use clap::{Args, Parser, Subcommand};
 use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf};
 
@@ -102,6 +106,14 @@ pub(super) enum Command {
     },
     /// Run a witness for ledgers of other machines: cosign their checkpoints, refuse any other history
     Witness(super::commands::witness::WitnessArgs),
+    /// Search sessions, findings and calls: find 'tool:send_* outcome:denied after:2h'
+    Find(FindArgs),
+    /// Show what is sealed in an entry; the look is recorded
+    Open(OpenArgs),
+    /// Erase content: its keys are destroyed, the record stays and still verifies. This cannot be undone
+    Erase(EraseArgs),
+    /// Make the tables anew from the ledger, and say whether they are the same
+    Rebuild(RebuildArgs),
     /// Check a home's ledger or an evidence bundle, with nothing else at hand
     Verify(VerifyArgs),
     /// Judge recorded sessions: was the agent turned, by which words, and which calls follow them

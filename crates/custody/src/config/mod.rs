@@ -30,7 +30,7 @@ pub(crate) use check::reads_as;
 pub(crate) use error::nearest;
 pub use error::{ConfigError, Fault};
 pub use issuers::{Algorithm, Issuer};
-pub use keeping::Evidence;
+pub use keeping::{Evidence, Redaction, Retention};
 pub use listeners::{Agents, Certificate, Operators};
 pub use people::{Argument, Client, Role, Task, Text};
 pub use secret::Secret;
@@ -73,6 +73,10 @@ pub struct Config {
     pub alerts: BTreeMap<String, AlertChannel>,
     /// What goes into evidence.
     pub evidence: Evidence,
+    /// How long content can be opened.
+    pub retention: Retention,
+    /// What is taken out of texts before people see them.
+    pub redaction: Redaction,
     /// What is shown to those who watch machines.
     pub telemetry: Telemetry,
     /// The text it was read from: what the ledger records (R5). It may hold secrets, so it is shown to nobody.

@@ -24,6 +24,8 @@ pub(super) struct Config {
     pub containment: Containment,
     pub alerts: BTreeMap<String, Alert>,
     pub evidence: super::Evidence,
+    pub retention: super::Retention,
+    pub redaction: super::Redaction,
     pub telemetry: super::Telemetry,
 }
 
@@ -46,6 +48,8 @@ impl Default for Config {
             containment: Containment::default(),
             alerts: BTreeMap::new(),
             evidence: super::Evidence::default(),
+            retention: super::Retention::default(),
+            redaction: super::Redaction::default(),
             telemetry: super::Telemetry::default(),
         }
     }

@@ -19,7 +19,7 @@ pub enum CoreError {
     Ledger(#[from] custody_store::ledger::LedgerError),
     /// The projection is not usable. It can be made anew from the ledger.
     #[error("the projection cannot be used: {0}")]
-    #[diagnostic(help("stop the daemon and remove `custody.db`: it is rebuilt from the ledger at the next start"))]
+    #[diagnostic(help("stop the daemon and run `custody rebuild`: it makes the tables anew from the ledger"))]
     Projection(#[from] custody_store::projection::ProjectionError),
     /// A rule or policy file is broken.
     #[error("{what} cannot be loaded:\n{faults}")]
@@ -91,6 +91,15 @@ pub enum CoreError {
     #[error("{why}")]
     #[diagnostic(help("`custody manifest list` shows what waits"))]
     Manifest {
+        /// Why.
+        why: String,
+    },
+    /// A session must keep its content.
+    #[error("{session} keeps its content: {why}")]
+    #[diagnostic(help("close the incident (`custody incident close`), or undo the freeze (`custody undo`); then erase"))]
+    NotErased {
+        /// Which.
+        session: SessionId,
         /// Why.
         why: String,
     },

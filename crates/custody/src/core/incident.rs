@@ -377,7 +377,10 @@ impl Core {
         });
         match found.await {
             Ok(Some(source)) => {
-                case.source = Some(source);
+                // What a person sees without opening anything (R8); `leaf` and `span` name the words themselves.
+                let redact = crate::redact::redact;
+                let (excerpt, links) = (redact(&source.excerpt), source.links.iter().map(|link| redact(link)).collect());
+                case.source = Some(InjectionSource { excerpt, links, ..source });
                 // What was an odd call is now an injection that the agent followed.
                 let effects = triage::Effects { injection_found: true, ..triage::Effects::default() };
                 let (severity, incident_type) = triage::classify(std::slice::from_ref(finding), effects);

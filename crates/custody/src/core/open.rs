@@ -113,6 +113,8 @@ impl Core {
             }
             None => (Spans::off(), None),
         };
+        crate::redact::load(config.redaction.patterns.as_deref())
+            .map_err(|faults| CoreError::Loading { what: "redaction patterns", faults })?;
         let webhooks = copies::webhooks(&config.ledger.copies)?;
         let round = witnesses::open(home, &config.ledger.witnesses, ledger.reader())?;
         catch_up(&ledger, &ledger.reader(), &projection).await?;
@@ -174,6 +176,7 @@ impl Core {
         core.tasks.spawn(follow(core.ledger.clone(), core.projection.clone(), applied, hurry, core.stop.clone()));
         core.tasks.spawn(core.clone().work(jobs));
         core.tasks.spawn(core.clone().sweep());
+        core.tasks.spawn(core.clone().retain());
         core.tasks.spawn(core.clone().watch_rules());
         core.tasks.spawn(core.clone().watch_room(quota));
         for webhook in webhooks {

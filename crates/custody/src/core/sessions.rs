@@ -20,7 +20,7 @@ use std::{
 use uuid::Uuid;
 
 /// Between two looks for idle sessions.
-const SWEEP: Duration = Duration::from_secs(30);
+pub(super) const SWEEP: Duration = Duration::from_secs(30);
 
 impl Core {
     /// The session of a message, and every scope that a freeze of it would name. New sessions and links are

@@ -8,6 +8,7 @@
 //! disk (the projection is one), deletion of lines, and HTTP (the daemon posts checkpoints, see
 //! [`Ledger::watch_checkpoints`]).
 
+mod erase;
 mod error;
 mod keys;
 mod layout;

@@ -6,6 +6,7 @@
 use super::{
     Projection, ProjectionError, Result,
     corrections::{self, Corrections},
+    erase,
     messages::Messages,
 };
 use custody_model::*;
@@ -38,6 +39,10 @@ impl Projection {
             }
             if open.leaf.0 > next {
                 return Err(ProjectionError::Gap { expected: next, found: open.leaf.0 });
+            }
+            if let (Event::KeyDestroyed { .. }, Some(session)) = (&open.entry.event, open.entry.session) {
+                std::mem::take(&mut messages).write(&mut transaction, &corrections).await?;
+                erase::forget(&mut transaction, session, open.entry.at).await?;
             }
             match &open.entry.event {
                 Event::Message(message) => {
@@ -148,7 +153,7 @@ async fn apply(db: &mut SqliteConnection, open: &OpenEntry, corrections: &Correc
             }
         }
         Event::ManifestRuled { server, listing, ruling, definitions } => {
-            query("INSERT OR REPLACE INTO rulings (leaf, at, server, listing, ruling, definitions, detail) VALUES (?, ?, ?, ?, ?, ?, ?)")
+            query("INSERT OR REPLACE INTO rulings (leaf, at, server, listing, ruling, definitions, detail, recorded) VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
                 .bind(leaf)
                 .bind(&at)
                 .bind(server.as_str())
@@ -156,6 +161,7 @@ async fn apply(db: &mut SqliteConnection, open: &OpenEntry, corrections: &Correc
                 .bind(word(ruling))
                 .bind(text(definitions))
                 .bind(open.detail.as_ref().map(Value::to_string))
+                .bind(entry.session.map(|session| session.to_string()))
                 .execute(&mut *db)
                 .await?;
         }
@@ -192,11 +198,12 @@ async fn apply(db: &mut SqliteConnection, open: &OpenEntry, corrections: &Correc
         }
         Event::Disposed { finding, case, verdict } => {
             for subject in finding.iter().map(ToString::to_string).chain(case.iter().map(ToString::to_string)) {
-                query("INSERT OR REPLACE INTO assessments (subject, leaf, verdict, assessment) VALUES (?, ?, ?, ?)")
+                query("INSERT OR REPLACE INTO assessments (subject, leaf, verdict, assessment, recorded) VALUES (?, ?, ?, ?, ?)")
                     .bind(subject)
                     .bind(leaf)
                     .bind(word(verdict))
                     .bind(open.detail.as_ref().map(Value::to_string))
+                    .bind(entry.session.map(|session| session.to_string()))
                     .execute(&mut *db)
                     .await?;
             }
@@ -219,14 +226,23 @@ async fn apply(db: &mut SqliteConnection, open: &OpenEntry, corrections: &Correc
                 .execute(&mut *db)
                 .await?;
         }
-        Event::CaseUpdated { case, .. } => {
-            if let Some(detail) = &open.detail {
-                query("INSERT OR REPLACE INTO cases (id, leaf, body) VALUES (?, ?, ?)")
-                    .bind(case.to_string())
-                    .bind(leaf)
-                    .bind(detail.to_string())
-                    .execute(&mut *db)
-                    .await?;
+        Event::CaseUpdated { case, severity, state } => {
+            let case = case.to_string();
+            query(
+                "INSERT INTO cases (id, leaf, body, recorded, opened, severity, state) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE
+                 SET leaf = excluded.leaf, body = excluded.body, recorded = excluded.recorded, severity = excluded.severity, state = excluded.state",
+            )
+            .bind(&case)
+            .bind(leaf)
+            .bind(open.detail.as_ref().map(Value::to_string).unwrap_or_default())
+            .bind(entry.session.map(|session| session.to_string()))
+            .bind(&at)
+            .bind(word(severity))
+            .bind(word(state))
+            .execute(&mut *db)
+            .await?;
+            if open.detail.is_none() {
+                erase::forget_case(db, &case).await?;
             }
         }
         Event::ActionIntended { action, verb, case } => {
@@ -270,12 +286,13 @@ async fn apply(db: &mut SqliteConnection, open: &OpenEntry, corrections: &Correc
                 .await?;
         }
         Event::EvidenceExported { case, digest } => {
-            query("INSERT OR REPLACE INTO evidence (leaf, case_id, at, digest, detail) VALUES (?, ?, ?, ?, ?)")
+            query("INSERT OR REPLACE INTO evidence (leaf, case_id, at, digest, detail, recorded) VALUES (?, ?, ?, ?, ?, ?)")
                 .bind(leaf)
                 .bind(case.to_string())
                 .bind(&at)
                 .bind(digest.to_string())
                 .bind(open.detail.as_ref().map(Value::to_string))
+                .bind(entry.session.map(|session| session.to_string()))
                 .execute(&mut *db)
                 .await?;
         }

@@ -35,6 +35,8 @@ struct Call {
     at: String,
     recorded: Option<String>,
     answered: Option<i64>,
+    /// The tool's name stands in the sealed part only.
+    sealed: bool,
 }
 
 /// A row of `leaves`.
@@ -87,7 +89,8 @@ impl Messages {
             (Direction::ToServer, None) if calls => {
                 let tool = message.tool.as_ref().map(|tool| tool.0.clone()).or_else(|| detail::<MessageDetail>(open).and_then(|d| d.tool));
                 let (server, outcome) = (message.server.0.clone(), outcome_word(message.outcome));
-                self.calls.push(Call { leaf, session, server, tool, outcome, reason, at, recorded, answered: None });
+                let sealed = message.tool.is_none();
+                self.calls.push(Call { leaf, session, server, tool, outcome, reason, at, recorded, answered: None, sealed });
             }
             (Direction::ToServer, None) => {}
         }
@@ -106,12 +109,12 @@ impl Messages {
         .await?;
         insert(
             db,
-            "INSERT OR REPLACE INTO calls (leaf, session, server, tool, outcome, reason, at, recorded, answered) VALUES ",
-            "(?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO calls (leaf, session, server, tool, outcome, reason, at, recorded, answered, sealed) VALUES ",
+            "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             self.calls,
             |query, row| {
                 let query = query.bind(row.leaf).bind(row.session).bind(row.server).bind(row.tool).bind(row.outcome);
-                query.bind(row.reason).bind(row.at).bind(row.recorded).bind(row.answered)
+                query.bind(row.reason).bind(row.at).bind(row.recorded).bind(row.answered).bind(row.sealed)
             },
         )
         .await?;

@@ -5,13 +5,20 @@
 
 mod apply;
 mod corrections;
+mod erase;
+mod find;
 mod messages;
+mod rebuild;
 mod rows;
 
+pub use erase::Erasable;
+pub use find::{BadQuery, CallHit, Cursor, FindQuery, FindingHit, Hit, MOST_HITS, Page, find_instant};
 pub use rows::*;
 
 #[cfg(test)]
 mod corrections_tests;
+#[cfg(test)]
+mod erase_tests;
 #[cfg(test)]
 mod tests;
 
@@ -64,6 +71,34 @@ macro_rules! cases {
     };
 }
 
+/// What the canonical dump is made of.
+const TABLES: &[(&str, &str)] = &[
+    ("applied", "SELECT json_array(leaves) FROM applied"),
+    (
+        "sessions",
+        "SELECT json_array(id, principal, role, task, assurance, source, allowlist, started, last, ended, why, messages, calls, denied, findings, shown_as, erased) FROM sessions ORDER BY id",
+    ),
+    ("leaves", "SELECT json_array(session, leaf, recorded, asked, at, message, denied, ended) FROM leaves ORDER BY session, leaf"),
+    ("links", "SELECT json_array(leaf, session, recorded, at, kind, strength, link) FROM links ORDER BY leaf"),
+    ("corrections", "SELECT json_array(leaf, at, kind, session, other, from_leaf, detail, undone) FROM corrections ORDER BY leaf"),
+    ("calls", "SELECT json_array(leaf, session, recorded, server, tool, outcome, reason, at, answered, sealed) FROM calls ORDER BY leaf"),
+    (
+        "findings",
+        "SELECT json_array(id, leaf, session, recorded, at, rule, priority, requirement, finding, triage, disposition, case_id, repeats) FROM findings ORDER BY id",
+    ),
+    ("assessments", "SELECT json_array(subject, leaf, verdict, assessment, recorded) FROM assessments ORDER BY subject"),
+    ("suppressions", "SELECT json_array(id, leaf, rule, until, body, ended, hidden) FROM suppressions ORDER BY id"),
+    ("cases", "SELECT json_array(id, leaf, body, recorded, opened, severity, state) FROM cases ORDER BY id"),
+    ("actions", "SELECT json_array(id, leaf, at, verb, case_id, session, recorded, step, receipt) FROM actions ORDER BY id"),
+    ("freezes", "SELECT json_array(action, leaf, scopes) FROM freezes ORDER BY action"),
+    ("alerts", "SELECT json_array(leaf, case_id, record) FROM alerts ORDER BY leaf"),
+    ("evidence", "SELECT json_array(leaf, case_id, at, digest, detail, recorded) FROM evidence ORDER BY leaf"),
+    ("manifests", "SELECT json_array(server, listing, name, digest) FROM manifests ORDER BY server, listing, name"),
+    ("manifest_changes", "SELECT json_array(leaf, server, listing, at, changed) FROM manifest_changes ORDER BY leaf"),
+    ("rulings", "SELECT json_array(leaf, at, server, listing, ruling, definitions, detail, recorded) FROM rulings ORDER BY leaf"),
+    ("principals", "SELECT json_array(name, first_seen) FROM principals ORDER BY name"),
+];
+
 type Result<T> = std::result::Result<T, ProjectionError>;
 
 /// The tables. Cheap to clone.
@@ -88,7 +123,9 @@ impl Projection {
             .filename(path)
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Normal);
+            .synchronous(SqliteSynchronous::Normal)
+            // What is wiped is overwritten (R8).
+            .pragma("secure_delete", "ON");
         // Connections to a file do not die: none is tried before it is used.
         let connect = |most| SqlitePoolOptions::new().max_connections(most).test_before_acquire(false).connect_with(options.clone());
         let writer = connect(1).await?;
@@ -366,32 +403,6 @@ impl Projection {
 
     /// Every row of every table, sorted: the same for the same ledger, however it was applied.
     pub async fn dump(&self) -> Result<String> {
-        const TABLES: &[(&str, &str)] = &[
-            ("applied", "SELECT json_array(leaves) FROM applied"),
-            (
-                "sessions",
-                "SELECT json_array(id, principal, role, task, assurance, source, allowlist, started, last, ended, why, messages, calls, denied, findings, shown_as) FROM sessions ORDER BY id",
-            ),
-            ("leaves", "SELECT json_array(session, leaf, recorded, asked, at, message, denied, ended) FROM leaves ORDER BY session, leaf"),
-            ("links", "SELECT json_array(leaf, session, recorded, at, kind, strength, link) FROM links ORDER BY leaf"),
-            ("corrections", "SELECT json_array(leaf, at, kind, session, other, from_leaf, detail, undone) FROM corrections ORDER BY leaf"),
-            ("calls", "SELECT json_array(leaf, session, recorded, server, tool, outcome, reason, at, answered) FROM calls ORDER BY leaf"),
-            (
-                "findings",
-                "SELECT json_array(id, leaf, session, recorded, at, rule, priority, requirement, finding, triage, disposition, case_id, repeats) FROM findings ORDER BY id",
-            ),
-            ("assessments", "SELECT json_array(subject, leaf, verdict, assessment) FROM assessments ORDER BY subject"),
-            ("suppressions", "SELECT json_array(id, leaf, rule, until, body, ended, hidden) FROM suppressions ORDER BY id"),
-            ("cases", "SELECT json_array(id, leaf, body) FROM cases ORDER BY id"),
-            ("actions", "SELECT json_array(id, leaf, at, verb, case_id, session, recorded, step, receipt) FROM actions ORDER BY id"),
-            ("freezes", "SELECT json_array(action, leaf, scopes) FROM freezes ORDER BY action"),
-            ("alerts", "SELECT json_array(leaf, case_id, record) FROM alerts ORDER BY leaf"),
-            ("evidence", "SELECT json_array(leaf, case_id, at, digest, detail) FROM evidence ORDER BY leaf"),
-            ("manifests", "SELECT json_array(server, listing, name, digest) FROM manifests ORDER BY server, listing, name"),
-            ("manifest_changes", "SELECT json_array(leaf, server, listing, at, changed) FROM manifest_changes ORDER BY leaf"),
-            ("rulings", "SELECT json_array(leaf, at, server, listing, ruling, definitions, detail) FROM rulings ORDER BY leaf"),
-            ("principals", "SELECT json_array(name, first_seen) FROM principals ORDER BY name"),
-        ];
         let mut dump = String::new();
         for (table, query) in TABLES {
             let rows: Vec<String> = sqlx::query_scalar(*query).fetch_all(&self.pool).await?;

@@ -3,7 +3,9 @@
 pub mod adopt;
 pub mod analyze;
 pub mod contain;
+pub mod erase;
 pub mod evidence;
+pub mod find;
 pub mod findings;
 pub mod held;
 pub mod incidents;

@@ -30,6 +30,7 @@ pub(super) fn check(raw: raw::Config, text: &str, base: &Path, env: &dyn Fn(&str
     let ledger = sections::ledger(raw.ledger, base, &mut report);
     sections::limits(&raw.limits, &mut report);
     sections::sessions(&raw.sessions, &mut report);
+    sections::retention(&raw.retention, &mut report);
     let servers = servers(raw.servers, base, env, &mut report);
     names::clients(&raw.clients, &raw.roles, &mut report);
     names::roles(&raw.roles, &servers, &mut report);
@@ -52,6 +53,8 @@ pub(super) fn check(raw: raw::Config, text: &str, base: &Path, env: &dyn Fn(&str
         containment: raw.containment,
         alerts,
         evidence: raw.evidence,
+        retention: raw.retention,
+        redaction: super::Redaction { patterns: raw.redaction.patterns.map(|path| base.join(path)) },
         telemetry: raw.telemetry,
         text: Secret::new(text),
     };

@@ -5,8 +5,8 @@ use super::{
     servers::{check_url, expanded},
 };
 use crate::config::{
-    Agents, AlertChannel, Automatic, Containment, Ledger, LedgerCopy, Limits, Operators, Secret, SecretSource, Sessions, Smtp, Tiles,
-    Witness,
+    Agents, AlertChannel, Automatic, Containment, Ledger, LedgerCopy, Limits, Operators, Retention, Secret, SecretSource, Sessions, Smtp,
+    Tiles, Witness,
 };
 use std::{collections::BTreeMap, net::SocketAddr, ops::RangeInclusive, path::Path};
 
@@ -157,6 +157,14 @@ pub(super) fn limits(limits: &Limits, report: &mut Report<'_>) {
 
 pub(super) fn sessions(sessions: &Sessions, report: &mut Report<'_>) {
     duration(&["sessions", "idle_minutes"], sessions.idle_minutes, 1..=10_080, "minutes", report);
+}
+
+pub(super) fn retention(retention: &Retention, report: &mut Report<'_>) {
+    let all =
+        [("session_days", retention.session_days), ("finding_days", retention.finding_days), ("incident_days", retention.incident_days)];
+    for (name, days) in all {
+        duration(&["retention", name], days.unwrap_or(1).into(), 1..=36_500, "days", report);
+    }
 }
 
 /// A quantity within its range; both ends are told.
