@@ -1,6 +1,7 @@
 //! What is read from the projection, for the daemon and for the command line without one.
 
 use super::{ApiError, CaseRow, IncidentView, SessionRow, SessionView};
+use crate::core::reading;
 use custody_engine::investigate::{self, Judged};
 use custody_model::{CaseId, LeafIndex, OpenEntry, SessionId};
 use custody_store::{
@@ -9,8 +10,6 @@ use custody_store::{
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// Entries of a case that an incident's page looks at; the evidence has all of them.
-const ENTRIES: usize = 20_000;
 /// Sessions that are listed at most.
 const SESSIONS: u32 = 10_000;
 
@@ -48,8 +47,9 @@ pub(super) async fn incident(projection: &Projection, reader: Reader, id: CaseId
         leaves.extend(its);
     }
     let investigated = tokio::task::spawn_blocking(move || {
-        // An entry that cannot be opened any more is erased: the rest still tells its part.
-        let mut entries: Vec<OpenEntry> = leaves.into_iter().take(ENTRIES).filter_map(|leaf| reader.open_entry(leaf).ok()).collect();
+        // The newest of a large case; the evidence has all. An entry that cannot be opened any more is erased: the rest tells its part.
+        let leaves: Vec<LeafIndex> = leaves.into_iter().collect();
+        let mut entries = reading::newest(&leaves, |leaf| reader.open_entry(leaf).ok()).entries;
         // What a person joined is one session here, too.
         for open in &mut entries {
             open.entry.session = shown.get(&open.leaf).copied().or(open.entry.session);

@@ -2,7 +2,7 @@
 //!
 //! The freeze of a P1 does not wait for any of this: it happened in the decision itself.
 
-use super::{Core, contain::Frozen};
+use super::{Core, contain::Frozen, reading};
 use crate::alerts::{Alert, Taken};
 use custody_engine::{
     contain::{PlanInput, automatic_steps},
@@ -370,7 +370,15 @@ impl Core {
         let reader = self.ledger.reader();
         let leaves = self.projection.leaves_of(session).await.unwrap_or_default();
         let found = tokio::task::spawn_blocking(move || {
-            let mut entries: Vec<OpenEntry> = leaves.into_iter().filter_map(|leaf| reader.open_entry(leaf).ok()).collect();
+            // What the agent read after the call did not cause it.
+            let before: Vec<LeafIndex> = leaves.into_iter().filter(|leaf| *leaf <= trigger).collect();
+            let reading::Reading { mut entries, left_out } = reading::newest(&before, |leaf| reader.open_entry(leaf).ok());
+            if left_out > 0 {
+                tracing::warn!(
+                    left_out,
+                    "the session is too large to be read at once: its oldest entries were not looked at for the source"
+                );
+            }
             // What a person joined is one session here, too.
             entries.iter_mut().for_each(|open| open.entry.session = Some(session));
             investigate::source(&entries, trigger)

@@ -24,6 +24,7 @@ mod links;
 mod manifest;
 mod open;
 mod peer;
+pub(crate) mod reading;
 mod rebuild;
 mod room;
 mod rules;
