@@ -15,6 +15,9 @@ pub struct Score {
     /// Without the user's words
     #[arg(long)]
     blind: bool,
+    /// Of every verdict that a daemon would have given while the session went on, the likeliest
+    #[arg(long)]
+    live: bool,
     /// Flag from this score on, instead of where 3 % of the benign sessions are flagged
     #[arg(long)]
     at: Option<f32>,
@@ -45,6 +48,9 @@ pub fn score(options: &Score) -> Result<(), Failure> {
     }
     if options.blind {
         command.arg("--blind");
+    }
+    if options.live {
+        command.arg("--live");
     }
     if let Some(at) = options.at {
         command.args(["--at", &at.to_string()]);

@@ -15,6 +15,7 @@ pub mod practice;
 pub mod preserve;
 pub mod publish;
 pub mod redact;
+pub mod replay;
 pub mod simulate;
 pub mod telemetry;
 pub mod trust;

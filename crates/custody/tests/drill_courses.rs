@@ -124,3 +124,22 @@ fn the_report_says_what_is_virtual() {
     assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
     assert!(text.contains("are virtual") && text.contains("The drill held.") && !text.contains('\u{1b}'), "{text}");
 }
+
+/// An agent that follows a document inside its allowlist: a person is told, with the words and the calls, and nothing is cut off.
+#[test]
+fn a_followed_document_is_told() {
+    for seed in 0..6 {
+        let figures = drills::drill("followed-document", seed);
+        assert_eq!(figures["findings"][0]["rule"], "mcp-040-hijacked-agent", "seed {seed}: {figures:#}");
+        assert_eq!(figures["findings"].as_array().unwrap().len(), 1, "seed {seed}: {figures:#}");
+        assert_eq!(figures["containment"], Value::Array(Vec::new()), "seed {seed}: {figures:#}");
+    }
+}
+
+#[test]
+fn the_same_calls_on_the_users_account_are_silent() {
+    for seed in 0..6 {
+        let figures = drills::drill("followed-document-clean", seed);
+        assert_eq!(figures["findings"], Value::Array(Vec::new()), "seed {seed}: {figures:#}");
+    }
+}

@@ -164,6 +164,13 @@ pub enum Event {
         /// The entry that decided it.
         leaf: Option<LeafIndex>,
     },
+    /// It was judged whether the agent of the session follows words that were not the user's (D9). Detail: JSON with the words and the calls.
+    SessionJudged {
+        /// Whether it does.
+        hijacked: bool,
+        /// The last entry that was looked at.
+        upto: LeafIndex,
+    },
     /// A finding was triaged (T1). Detail: [`Triage`].
     Triaged {
         /// The finding.

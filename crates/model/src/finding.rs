@@ -35,6 +35,8 @@ pub enum Family {
     Schedule,
     /// What messages say.
     Content,
+    /// Words that speak to the agent, and whether it followed them (D9). All of it rests on the same words, so it is one signal.
+    Hijack,
     /// Other log sources.
     External,
 }

@@ -33,6 +33,7 @@ pub use offline::Offline;
 pub use outside::outside;
 pub use privacy::{EraseRequest, FindRequest, OpenRequest, Opened};
 pub(crate) use privacy::{erase_as, open_as};
+pub(crate) use queries::known;
 pub use router::{ActRequest, AnswerRequest, ClockRequest, ContainRequest, ExportRequest, MAX_BODY, UndoRequest, router};
 pub(crate) use router::{resolve_action, resolve_case, resolve_session};
 pub use rows::*;

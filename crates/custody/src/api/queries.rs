@@ -2,7 +2,7 @@
 
 use super::{ApiError, CaseRow, IncidentView, SessionRow, SessionView};
 use crate::core::reading;
-use custody_engine::investigate::{self, Judged};
+use custody_engine::investigate::{self, Judged, Known};
 use custody_model::{CaseId, LeafIndex, OpenEntry, SessionId};
 use custody_store::{
     ledger::Reader,
@@ -46,6 +46,7 @@ pub(super) async fn incident(projection: &Projection, reader: Reader, id: CaseId
         shown.extend(its.iter().map(|leaf| (*leaf, *session)));
         leaves.extend(its);
     }
+    let known = known(projection).await?;
     let investigated = tokio::task::spawn_blocking(move || {
         // The newest of a large case; the evidence has all. An entry that cannot be opened any more is erased: the rest tells its part.
         let leaves: Vec<LeafIndex> = leaves.into_iter().collect();
@@ -55,7 +56,7 @@ pub(super) async fn incident(projection: &Projection, reader: Reader, id: CaseId
             open.entry.session = shown.get(&open.leaf).copied().or(open.entry.session);
         }
         let (timeline, summary) = (investigate::timeline(&entries), investigate::summary(&entries));
-        (timeline, summary, verdicts(entries))
+        (timeline, summary, verdicts(entries, &known))
     });
     let (timeline, summary, verdicts) = investigated.await.map_err(|error| ApiError::Failed { message: error.to_string(), help: None })?;
     Ok(IncidentView {
@@ -70,14 +71,25 @@ pub(super) async fn incident(projection: &Projection, reader: Reader, id: CaseId
     })
 }
 
-fn verdicts(entries: Vec<OpenEntry>) -> Vec<Judged> {
+/// What is known of sessions beside their entries.
+pub(crate) async fn known(projection: &Projection) -> Result<Known, ProjectionError> {
+    let tools = projection.manifests().await?.into_iter().filter(|row| row.listing == "tools/list");
+    let tools = tools.map(|row| (row.server, row.definitions.into_iter().map(|(name, _)| name).collect())).collect();
+    Ok(Known { task: None, tools })
+}
+
+/// What the daemon said already; else what is to be said now.
+fn verdicts(entries: Vec<OpenEntry>, known: &Known) -> Vec<Judged> {
     let mut sessions: BTreeMap<SessionId, Vec<OpenEntry>> = BTreeMap::new();
     for open in entries {
         if let Some(session) = open.entry.session {
             sessions.entry(session).or_default().push(open);
         }
     }
-    sessions.into_iter().map(|(session, entries)| investigate::judged(session, &entries)).collect()
+    sessions
+        .into_iter()
+        .map(|(session, entries)| investigate::kept(&entries).unwrap_or_else(|| investigate::judged(session, &entries, known)))
+        .collect()
 }
 
 impl From<ProjectionError> for ApiError {

@@ -61,6 +61,8 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: IncidentCommand,
     },
+    /// Judge the record once more, and say what is found alike, differently, only then or only now
+    Replay(ReplayArgs),
     /// Cut off a session, a principal, a server or a tool, at once
     Contain(ContainArgs),
     /// Undo an action
@@ -564,6 +566,10 @@ pub(super) enum RulesCommand {
         /// Directory of rule files, beside the shipped rules [default: the one of custody.toml]
         dir: Option<PathBuf>,
     },
+    /// Say what rules would have found in the record, by day and session; nothing is written
+    Backtest(BacktestArgs),
+    /// Write rules for other systems: as they are (Sigma), or as Splunk searches
+    Export(ExportRulesArgs),
     /// Put what custody.toml and its directory of rules say in force, whole or not at all
     Reload,
     /// Silence a rule for a while: what it would raise is counted, not told
@@ -576,6 +582,56 @@ pub(super) enum RulesCommand {
         #[arg(long, value_name = "TEXT")]
         reason: String,
     },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct BacktestArgs {
+    /// Directory of rule files, beside the shipped rules [default: the one of custody.toml]
+    pub dir: Option<PathBuf>,
+    /// Only these rules, by name or its beginning
+    #[arg(long = "rule", value_name = "RULE")]
+    pub rules: Vec<String>,
+    /// Only what happened since then: a time, or 30m, 24h, 7d ago
+    #[arg(long, value_name = "WHEN")]
+    pub since: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ExportRulesArgs {
+    /// Which rules, by name or its beginning [default: all]
+    pub rules: Vec<String>,
+    /// In which form
+    #[arg(long, value_enum, default_value_t = RuleFormat::Sigma)]
+    pub format: RuleFormat,
+    /// Directory to write a file for each into; it is made [default: standard output]
+    #[arg(long, short = 'o', value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum RuleFormat {
+    /// As they are written
+    Sigma,
+    /// Searches for Splunk, of rules that look at single messages
+    Spl,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ReplayArgs {
+    /// A home [default: this one]
+    pub path: Option<PathBuf>,
+    /// Directory of rule files, beside the shipped rules [default: what the record says was in force]
+    #[arg(long, value_name = "DIR")]
+    pub rules: Option<PathBuf>,
+    /// A custody.toml, whose policies are asked again [default: what the record says that they said]
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// A learned baseline, as `custody learn` writes it [default: the record's]
+    #[arg(long, value_name = "FILE")]
+    pub baseline: Option<PathBuf>,
+    /// Only what happened since then: a time, or 30m, 24h, 7d ago
+    #[arg(long, value_name = "WHEN")]
+    pub since: Option<String>,
 }
 
 #[derive(Debug, Args)]

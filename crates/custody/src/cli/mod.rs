@@ -73,6 +73,7 @@ fn run(cli: Cli, output: &Output) -> Result<ExitCode, Failure> {
         Command::Erase(args) => block_on(commands::erase::erase(&place, args, output))?,
         Command::Rebuild(args) => block_on(commands::find::rebuild_tables(&place, args, output))?,
         Command::Verify(args) => commands::verify::run(&place, args, output),
+        Command::Replay(args) => commands::replay::run(&place, args, output),
         Command::Drill(args) => Ok(crate::drill::run(&args, place.home, output.json)),
         Command::Analyze(args) => commands::analyze::run(&args, output),
         Command::Simulate(args) => commands::simulate::run(args, output),

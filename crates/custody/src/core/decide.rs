@@ -237,6 +237,7 @@ impl Core {
                 listed_since,
                 returned: None,
                 drift: None,
+                hijack: None,
             };
             findings.extend(self.detector().observe(&facts, now));
         }
@@ -521,6 +522,7 @@ impl Core {
             ..Facts::new(event, Direction::ToAgent, peer.server.clone(), peer.identity.clone())
         };
         let findings = self.detector().observe(&facts, now);
+        self.heard(peer, call.session, now);
         for finding in self.record_findings(peer, call.session, leaf, &findings) {
             self.raise(finding, false);
         }

@@ -3,7 +3,7 @@
 //!
 //! Only sessions with findings are kept. Lost with a restart, or when there are too many: then triage alone confirms.
 
-use custody_engine::detect::FindingDraft;
+use custody_engine::{detect::FindingDraft, triage};
 use custody_model::{Family, SessionId};
 use std::collections::{BTreeSet, HashMap};
 
@@ -17,7 +17,8 @@ pub struct Families(HashMap<SessionId, BTreeSet<Family>>);
 impl Families {
     /// Adds these findings; whether they are of a second family in the session, now or together.
     pub fn second(&mut self, session: SessionId, findings: &[FindingDraft]) -> bool {
-        if findings.is_empty() {
+        let counts = |finding: &&FindingDraft| triage::counts(finding.family, finding.priority);
+        if !findings.iter().any(|finding| counts(&finding)) {
             return false;
         }
         if self.0.len() >= SESSIONS && !self.0.contains_key(&session) {
@@ -25,7 +26,7 @@ impl Families {
         }
         let families = self.0.entry(session).or_default();
         let before = families.len();
-        families.extend(findings.iter().map(|finding| finding.family));
+        families.extend(findings.iter().filter(counts).map(|finding| finding.family));
         families.len() > before && families.len() > 1
     }
 

@@ -48,6 +48,7 @@ impl Core {
     /// Appends the findings of one decision. Called under the gate, so that no permitted call stands between the
     /// denied call and its finding.
     pub(super) fn record_findings(&self, peer: &Peer, session: SessionId, leaf: LeafIndex, drafts: &[FindingDraft]) -> Vec<Raised> {
+        self.judge_soon(peer, session, drafts);
         drafts
             .iter()
             .map(|draft| {

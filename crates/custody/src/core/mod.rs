@@ -29,6 +29,7 @@ mod rebuild;
 mod room;
 mod rules;
 mod sessions;
+mod verdict;
 mod view;
 mod witnesses;
 
@@ -42,11 +43,14 @@ pub use held::HeldCall;
 pub use identity::UNVERIFIED;
 pub use learn::{BaselineRequest, LearnRequest, Learned, Replay};
 pub use manifest::{ManifestAct, ManifestOrder, pins_of};
+pub use open::compile_policies;
 pub use peer::{Call, Decision, Inbound, Peer, Permit, Refusal, Returned, Scopes};
 pub use rebuild::{Rebuilt, rebuild};
 pub use rules::{
-    Reloaded, RuleRow, RulesFault, RulesStatus, RulesView, SuppressRequest, load as load_rules, read_rules, rows as rule_rows,
+    Reloaded, RuleRow, RulesFault, RulesStatus, RulesView, SuppressRequest, load as load_rules, load_text as load_rules_text, read_rules,
+    rows as rule_rows,
 };
+pub use verdict::facts_of as verdict_facts;
 pub use view::{ServerStatus, Status};
 
 use crate::alerts::Outbox;
@@ -106,6 +110,7 @@ pub struct Core {
     walks: Mutex<Walks>,
     attachments: Attachments,
     waiting: held::Waiting,
+    verdicts: verdict::Waiting,
     outbox: Outbox,
     metrics: Metrics,
     spans: Spans,

@@ -161,6 +161,7 @@ impl Core {
             walks: Mutex::default(),
             attachments: Attachments::default(),
             waiting: super::held::Waiting::default(),
+            verdicts: super::verdict::Waiting::default(),
             outbox,
             metrics,
             spans,
@@ -179,6 +180,7 @@ impl Core {
         core.tasks.spawn(core.clone().retain());
         core.tasks.spawn(core.clone().watch_rules());
         core.tasks.spawn(core.clone().watch_room(quota));
+        core.tasks.spawn(core.clone().judge_sessions());
         for webhook in webhooks {
             core.tasks.spawn(copies::tell(webhook, core.ledger.watch_checkpoints(), core.stop.clone()));
         }
@@ -208,6 +210,7 @@ impl Core {
 
     /// Ends in order: findings worked through, alerts delivered or given up, everything applied, signed and synced.
     pub async fn close(self: Arc<Self>) {
+        self.judge_at_last().await;
         self.quiet().await;
         self.outbox.drain(std::time::Duration::from_secs(5)).await;
         self.quiet().await;
@@ -254,7 +257,11 @@ fn sha256(text: &str) -> Digest {
     Digest(Sha256::digest(text).into())
 }
 
-fn compile_policies(config: &Config) -> Result<Policies, CoreError> {
+/// The policies of a configuration, with the Cedar files that it names.
+///
+/// # Errors
+/// Every fault, with file and line.
+pub fn compile_policies(config: &Config) -> Result<Policies, CoreError> {
     let files = read_dir(config.policies.dir.as_deref(), "cedar")?;
     Policies::compile(&config.policy_source(files)).map_err(|faults| CoreError::Loading { what: "policies", faults: lines(&faults) })
 }

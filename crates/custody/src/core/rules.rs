@@ -390,6 +390,35 @@ pub fn load(settings: &config::Rules, config: &str) -> Result<(Rules, String), C
     Ok((rules, text))
 }
 
+/// Rules from the text that the record has of them: each file after a line with its name.
+///
+/// # Errors
+/// Every fault, with file and line.
+pub fn load_text(text: &str, modes: &std::collections::BTreeMap<String, RuleMode>) -> Result<Rules, CoreError> {
+    let mut files: Vec<(&str, String)> = Vec::new();
+    for line in text.lines() {
+        let name = line.strip_prefix("# ").filter(|name| is_rule_file(Path::new(name)) && !name.contains(['/', ' ']));
+        match (name, files.last_mut()) {
+            (Some(name), _) => files.push((name, String::new())),
+            (None, Some((_, file))) => {
+                file.push_str(line);
+                file.push('\n');
+            }
+            (None, None) => {}
+        }
+    }
+    // Each text was followed by one newline that is not its own.
+    let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (*name, text.strip_suffix('\n').unwrap_or(text))).collect();
+    let faulty = |faults: String| CoreError::Loading { what: "rules", faults };
+    let mut rules = Rules::load(&files).map_err(|faults| faulty(super::open::lines(&faults)))?;
+    for (rule, mode) in modes {
+        if !rules.set_mode(&RuleId(rule.clone()), *mode) {
+            return Err(faulty(format!("there is no rule `{rule}` whose mode could be set")));
+        }
+    }
+    Ok(rules)
+}
+
 /// The rule files of a directory, sorted by name.
 ///
 /// # Errors

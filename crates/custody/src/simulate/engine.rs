@@ -426,6 +426,7 @@ impl Simulation<'_> {
             listed_since,
             returned: None,
             drift: None,
+            hijack: None,
         }
     }
 
@@ -455,6 +456,7 @@ impl Simulation<'_> {
             listed_since: None,
             returned: Some(call.returned),
             drift: None,
+            hijack: None,
         };
         self.totals.entries += 1;
         self.observe(&facts, now);

@@ -81,6 +81,7 @@ pub struct Case {
     pub reworded: bool,
     pub heard: Heard<'static>,
     pub truth: Truth,
+    pub session: &'static Session,
 }
 
 /// The sessions, and some of them once more with the payload in other words.
@@ -92,7 +93,7 @@ pub struct Set {
 fn case(row: &Value, blind: bool, reworded: bool) -> Case {
     let (session, truth) = read(row, blind);
     let session: &'static Session = Box::leak(Box::new(session));
-    Case { reworded, heard: Heard::new(View::new(session)), truth }
+    Case { reworded, heard: Heard::new(View::new(session)), truth, session }
 }
 
 /// Reads every line of a file.

@@ -1,7 +1,7 @@
 //! Trains and scores the models of [`custody_engine::hijack`] on recorded sessions with known truth.
 //!
 //! `… score [--cv suite|wording|both] [--by source|suite|wording|role|fold] [--blind] [--out FILE]`: figures of models that had
-//! not seen the suite, the wording, or either. `… train [--blind] --out FILE`: the model of all sessions. `--data FILE` for both.
+//! not seen the suite, the wording, or either; with `--live` of every verdict that a daemon would have given, the likeliest. `… train [--blind] --out FILE`: the model of all sessions. `--data FILE` for both.
 #![allow(clippy::unwrap_used, clippy::cast_precision_loss, clippy::cast_possible_truncation, missing_docs)]
 
 mod boost;
@@ -18,7 +18,7 @@ fn main() {
     let on = |flag: &str| args.iter().any(|arg| arg == flag);
     let value = |flag: &str| args.iter().position(|arg| arg == flag).and_then(|at| args.get(at + 1)).cloned();
     let path = value("--data").unwrap_or_else(|| "../shared/traces/public.jsonl.gz".to_owned());
-    let blind = on("--blind");
+    let (blind, live) = (on("--blind"), on("--live"));
     let started = std::time::Instant::now();
     let set = data::load(&path, blind, !on("--no-rewording"));
     let (cases, others) = (&set.cases, &set.reworded);
@@ -36,7 +36,8 @@ fn main() {
         let mine = cases.iter().filter(|case| (fold.learn)(case));
         let model = learn::learn(mine.chain(others.iter().filter(|case| (fold.learn_reworded)(case))).collect(), &folds::suite);
         for at in &fold.judge {
-            said[*at] = score::ask(&cases[*at], &model, number);
+            let ask = if live { score::ask_live } else { score::ask };
+            said[*at] = ask(&cases[*at], &model, number);
         }
         eprintln!("fold {number}: {} judged, {:.0} s", fold.judge.len(), started.elapsed().as_secs_f64());
     }

@@ -1,7 +1,7 @@
 //! The figures, counted as `score.py` counts them, at thresholds chosen on the held-out answers.
 
 use crate::data::{Case, overlap};
-use custody_engine::hijack::{Model, conclude};
+use custody_engine::hijack::{Event, Model, Session, conclude, judge};
 use std::{collections::BTreeMap, io::Write as _, ops::Range};
 
 /// What a model that had not seen a case says of it.
@@ -39,6 +39,27 @@ pub fn ask(case: &Case, model: &Model, fold: usize) -> Said {
         best,
         fold,
     }
+}
+
+/// As [`ask`], where the verdict is the likeliest of those that a daemon would have given: after eight answers, after half as many
+/// again each time, and at the end.
+pub fn ask_live(case: &Case, model: &Model, fold: usize) -> Said {
+    let mut said = ask(case, model, fold);
+    let (mut new, mut seen) = (0usize, 0usize);
+    for (at, event) in case.session.events.iter().enumerate() {
+        if !matches!(event, Event::Result { .. }) {
+            continue;
+        }
+        new += 1;
+        if new < 8.max(seen / 2) {
+            continue;
+        }
+        (seen, new) = (seen + new, 0);
+        let so_far =
+            Session { task: case.session.task.clone(), tools: case.session.tools.clone(), events: case.session.events[..=at].to_vec() };
+        said.likely = said.likely.max(judge(&so_far, model).likely);
+    }
+    said
 }
 
 #[derive(Default)]

@@ -59,7 +59,7 @@ fn named(facts: &Facts, event: EventKind) -> Option<String> {
         EventKind::ToolInvoked => Some(format!("{server}/{}", facts.tool.as_deref()?)),
         EventKind::ResourceRead => Some(format!("{server}/resources")),
         EventKind::PromptRequested => Some(format!("{server}/prompts/{}", facts.tool.as_deref()?)),
-        EventKind::Message => None,
+        EventKind::SessionJudged | EventKind::Message => None,
     }
 }
 

@@ -19,6 +19,7 @@ mod place;
 mod raised;
 mod rules;
 mod silence;
+mod spl;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -26,7 +27,7 @@ mod traps;
 
 pub use cases::{CaseResult, run_cases};
 pub use detector::{Detector, FindingDraft};
-pub use facts::{DriftFacts, DriftKind, EventKind, Facts, PolicyOutcome, Seen, ToolHints};
+pub use facts::{DriftFacts, DriftKind, EventKind, Facts, HijackFacts, PolicyOutcome, Seen, ToolHints};
 pub use meta::{Alone, Meta, RuleMode};
 pub use raised::Repeated;
 pub use rules::{RuleError, Rules, shipped};

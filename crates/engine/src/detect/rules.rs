@@ -42,6 +42,7 @@ pub fn shipped() -> &'static [(&'static str, &'static str)] {
         ("mcp-028-one-tool.yml", include_str!("../../../../rules/mcp-028-one-tool.yml")),
         ("mcp-029-secret-new-to-role.yml", include_str!("../../../../rules/mcp-029-secret-new-to-role.yml")),
         ("mcp-030-rapid-changes.yml", include_str!("../../../../rules/mcp-030-rapid-changes.yml")),
+        ("mcp-040-hijacked-agent.yml", include_str!("../../../../rules/mcp-040-hijacked-agent.yml")),
     ]
 }
 

@@ -45,6 +45,7 @@ pub(super) fn call(tool: &str, denied: bool) -> Facts {
         listed_since: None,
         returned: None,
         drift: None,
+        hijack: None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::record;
 use crate::hijack::{self, Event, Moved, Session};
-use custody_model::{Direction, LeafIndex, OpenEntry, SessionId};
+use custody_model::{Direction, Event as Recorded, LeafIndex, OpenEntry, ServerName, SessionId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -25,6 +25,9 @@ pub struct Judged {
     pub calls: Vec<JudgedCall>,
     /// What moved the verdict most.
     pub moved: Vec<Moved>,
+    /// The last message that was looked at.
+    #[serde(default)]
+    pub upto: Option<LeafIndex>,
 }
 
 /// Words that spoke to the agent.
@@ -51,9 +54,32 @@ pub struct JudgedCall {
     pub reasons: Vec<String>,
 }
 
-/// Judges a session by its entries, without the user's words.
-pub fn judged(session: SessionId, entries: &[OpenEntry]) -> Judged {
-    let (view, leaves) = hijack_session(entries, None);
+/// What is known of a session beside its entries.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    /// The user's words, where a host tells them: the traffic does not have them.
+    pub task: Option<String>,
+    /// Names of tools by server, as they were listed to anybody: an agent of the newest revision need not list them itself.
+    pub tools: Vec<(ServerName, Vec<String>)>,
+}
+
+impl Known {
+    /// The tools of the servers that the entries speak with.
+    fn tools_of(&self, entries: &[OpenEntry]) -> BTreeSet<String> {
+        let mut spoken_with = BTreeSet::new();
+        for open in entries {
+            if let Recorded::Message(message) = &open.entry.event {
+                spoken_with.insert(&message.server);
+            }
+        }
+        let listed = self.tools.iter().filter(|(server, _)| spoken_with.contains(server));
+        listed.flat_map(|(_, tools)| tools.iter().cloned()).take(MAX_TOOLS).collect()
+    }
+}
+
+/// Judges a session by its entries.
+pub fn judged(session: SessionId, entries: &[OpenEntry], known: &Known) -> Judged {
+    let (view, leaves) = hijack_session(entries, known);
     let verdict = hijack::analyze(&view);
     let leaf = |event: usize| leaves.get(event).copied();
     let source =
@@ -62,20 +88,43 @@ pub fn judged(session: SessionId, entries: &[OpenEntry]) -> Judged {
         .calls
         .into_iter()
         .filter_map(|call| Some(JudgedCall { leaf: leaf(call.event)?, tool: call.tool, likely: call.likely, reasons: call.reasons }));
-    Judged { session, hijacked: verdict.hijacked, likely: verdict.likely, source, calls: calls.collect(), moved: verdict.moved }
+    Judged {
+        session,
+        hijacked: verdict.hijacked,
+        likely: verdict.likely,
+        source,
+        calls: calls.collect(),
+        moved: verdict.moved,
+        upto: last_message(entries),
+    }
+}
+
+/// The verdict on a session that the record has, unless the session went on since then and it may be another by now.
+pub fn kept(entries: &[OpenEntry]) -> Option<Judged> {
+    let (open, upto, hijacked) = entries.iter().rev().find_map(|open| match &open.entry.event {
+        Recorded::SessionJudged { hijacked, upto } => Some((open, *upto, *hijacked)),
+        _ => None,
+    })?;
+    // What was followed once stays followed.
+    let current = hijacked || last_message(entries).is_none_or(|last| last <= upto);
+    open.detail.as_ref().filter(|_| current).and_then(|detail| serde_json::from_value(detail.clone()).ok())
+}
+
+fn last_message(entries: &[OpenEntry]) -> Option<LeafIndex> {
+    entries.iter().rev().find(|open| matches!(open.entry.event, Recorded::Message(_))).map(|open| open.leaf)
 }
 
 /// What the agent of these entries was told and asked for, in leaf order, and the entry of each event.
 ///
-/// `entries` are of one session. `task` are the user's words where a host tells them: the traffic does not have them.
-pub fn hijack_session(entries: &[OpenEntry], task: Option<String>) -> (Session, Vec<LeafIndex>) {
+/// `entries` are of one session.
+pub fn hijack_session(entries: &[OpenEntry], known: &Known) -> (Session, Vec<LeafIndex>) {
     let record = record::read(entries, LeafIndex(u64::MAX));
     let mut steps: Vec<(LeafIndex, Step)> =
         record.calls.into_iter().enumerate().map(|(at, call)| (call.leaf, Step::Call(at, call))).collect();
     steps.extend(record.contents.into_iter().map(|content| (content.leaf, Step::Told(content))));
     steps.sort_by_key(|(leaf, _)| *leaf);
     let mut positions = vec![None; steps.len()];
-    let mut session = Session { task, tools: listed(entries), events: Vec::with_capacity(steps.len()) };
+    let mut session = Session { task: known.task.clone(), tools: listed(entries, known), events: Vec::with_capacity(steps.len()) };
     let mut leaves = Vec::with_capacity(steps.len());
     for (position, (leaf, step)) in steps.into_iter().enumerate() {
         leaves.push(leaf);
@@ -98,11 +147,11 @@ enum Step {
     Told(record::Content),
 }
 
-/// Names of the tools that the servers listed to the agent.
-fn listed(entries: &[OpenEntry]) -> Vec<String> {
-    let mut names = BTreeSet::new();
+/// Names of the tools that the servers listed, to the agent or before.
+fn listed(entries: &[OpenEntry], known: &Known) -> Vec<String> {
+    let mut names = known.tools_of(entries);
     for open in entries {
-        let custody_model::Event::Message(message) = &open.entry.event else { continue };
+        let Recorded::Message(message) = &open.entry.event else { continue };
         if message.direction != Direction::ToAgent || message.method.as_deref() != Some("tools/list") {
             continue;
         }

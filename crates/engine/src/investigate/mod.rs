@@ -19,7 +19,7 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-pub use judged::{Judged, JudgedCall, JudgedSource, hijack_session, judged};
+pub use judged::{Judged, JudgedCall, JudgedSource, Known, hijack_session, judged, kept};
 pub use source::{source, source_given};
 pub use summary::{CaseSummary, Touched, summary};
 pub use timeline::{Mark, Moment, timeline};

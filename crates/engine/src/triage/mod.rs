@@ -11,3 +11,11 @@ mod tree;
 pub use classify::{Effects, classify};
 pub use clocks::{Anchors, ClockState, Goal, Progress, advance, clocks, response_s, state};
 pub use tree::{Input, ManifestChange, RECENT_CHANGE, decide};
+
+use custody_model::{Family, Priority};
+
+/// Whether a signal counts as one of the two that confirm. Words that speak to the agent, and that nobody is known to have followed, are
+/// in too many honest documents.
+pub fn counts(family: Family, priority: Priority) -> bool {
+    family != Family::Hijack || priority != Priority::P3
+}

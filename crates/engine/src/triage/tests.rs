@@ -111,6 +111,10 @@ fn the_tree_of_003() {
         ("a lone P3", &["long P3 duration s1"], known()),
         ("a lone P2, agent's history unknown", &[burst], World { seen: None, ..known() }),
         ("a lone P2, manifests unknown", &[burst], World { changes: None, ..known() }),
+        ("only what was read", &["mcp-040 P2 hijack s1 D9 alone"], known()),
+        ("only what was read, by somebody new", &["mcp-040 P2 hijack s1 D9 alone"], World { assurance: Assurance::Unverified, ..known() }),
+        ("words that were followed, and a burst", &["mcp-040 P2 hijack s1 D9 alone", burst], known()),
+        ("words that nobody is known to have followed, and a burst", &["mcp-041 P3 hijack s1 D9", burst], known()),
         ("a lone P3, manifests unknown", &["long P3 duration s1"], World { changes: None, ..known() }),
     ];
     let out: String = rows.iter().map(|(name, findings, world)| triage(name, findings, world)).collect();

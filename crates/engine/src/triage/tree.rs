@@ -1,6 +1,6 @@
 //! The decision tree of source 003.
 
-use custody_model::{Assurance, Disposition, Finding, Priority, ServerName, Triage};
+use custody_model::{Assurance, Disposition, Family, Finding, Priority, ServerName, Triage};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeSet;
 
@@ -73,7 +73,8 @@ fn walk(input: &Input<'_>, path: &mut Vec<String>) -> Disposition {
     }
 
     let signals: Vec<&Finding> = std::iter::once(finding).chain(input.others.iter().filter(|other| together(finding, other))).collect();
-    let families: BTreeSet<_> = signals.iter().map(|signal| signal.family).collect();
+    let families: BTreeSet<_> =
+        signals.iter().filter(|signal| super::counts(signal.family, signal.priority)).map(|signal| signal.family).collect();
     let rules: BTreeSet<&str> = signals.iter().map(|signal| signal.rule.as_str()).collect();
     let listed = rules.iter().copied().collect::<Vec<_>>().join(", ");
     let detail = match (families.len(), rules.len()) {
@@ -90,6 +91,13 @@ fn walk(input: &Input<'_>, path: &mut Vec<String>) -> Disposition {
     let detail = if lone_p3 { "which never escalates alone (D5)" } else { "it is more urgent" };
     if ask("Lone P3?", Some(lone_p3), detail.to_owned()) {
         return Disposition::ProbableFalsePositive;
+    }
+
+    // Anybody can be made to read anything: words alone suspend nobody, however new (D9).
+    let words_only = signals.iter().all(|signal| signal.family == Family::Hijack);
+    if words_only {
+        ask("Only what was read says so?", Some(true), "words are a hint, so a person looks before anything is cut off".to_owned());
+        return Disposition::Escalate;
     }
 
     let (is_new, detail) = identity(input);

@@ -322,6 +322,7 @@ async fn apply(db: &mut SqliteConnection, open: &OpenEntry, corrections: &Correc
         | Event::ContentOpened { .. }
         | Event::Message(_)
         | Event::OperatorActed { .. }
+        | Event::SessionJudged { .. }
         | Event::AccessRefused { .. } => {}
     }
     Ok(())

@@ -136,7 +136,7 @@ fn write(path: &Path, baseline: &Baseline) -> Result<(), Failure> {
     std::fs::write(path, text).map_err(|error| Failure::io(&format!("write `{}`", path.display()), &error))
 }
 
-fn read(path: &PathBuf) -> Result<Baseline, Failure> {
+pub fn read(path: &PathBuf) -> Result<Baseline, Failure> {
     let text = std::fs::read_to_string(path).map_err(|error| Failure::io(&format!("read `{}`", path.display()), &error))?;
     let kept: Kept = toml::from_str(&text).map_err(|error| broken(path, &error.to_string()))?;
     kept.baseline.check().map_err(|error| broken(path, &error.to_string()))?;
@@ -176,7 +176,7 @@ fn describe(learned: &Learned, output: &Output) -> String {
 }
 
 /// `24h` ago, or an instant.
-fn moment(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
+pub fn moment(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
     let usage = || Failure::new(code::USAGE, "usage", format!("`{}` is no time", plain(text)), "such as 24h, 7d, or 2026-04-07T10:00:00Z");
     if let Ok(at) = text.parse::<Timestamp>() {
         return Ok(at);

@@ -21,6 +21,8 @@ pub async fn run(place: &Place, command: RulesCommand, output: &Output) -> Resul
     match command {
         RulesCommand::List => list(place, output).await,
         RulesCommand::Test { dir } => test(place, dir, output),
+        RulesCommand::Backtest(args) => super::replay::backtest(place, args, output),
+        RulesCommand::Export(args) => super::spl::export(place, &args, output),
         RulesCommand::Reload => reload(place, output).await,
         RulesCommand::Suppress(args) => suppress(place, args, output).await,
         RulesCommand::Unsuppress { which, reason } => unsuppress(place, UnsuppressRequest { which, reason }, output).await,
@@ -85,16 +87,21 @@ fn about(suppression: &Suppression) -> String {
     if parts.is_empty() { "everybody".to_owned() } else { parts.join(", ") }
 }
 
-/// Nothing is asked of a daemon, nor of a home when a directory is given.
-fn test(place: &Place, dir: Option<PathBuf>, output: &Output) -> Result<ExitCode, Failure> {
-    let settings = match dir {
+/// Which rules: those of a directory, else those of the configuration, else the shipped ones. Nothing is asked of a daemon, nor of a
+/// home when a directory is given.
+pub fn settings(place: &Place, dir: Option<PathBuf>) -> Result<config::Rules, Failure> {
+    Ok(match dir {
         Some(dir) => config::Rules { dir: Some(dir), ..config::Rules::default() },
         None => match place.open().and_then(|home| place.config(&home)) {
             Ok(config) => config.rules,
             Err(_) if place.home.is_none() => config::Rules::default(),
             Err(failure) => return Err(failure),
         },
-    };
+    })
+}
+
+fn test(place: &Place, dir: Option<PathBuf>, output: &Output) -> Result<ExitCode, Failure> {
+    let settings = settings(place, dir)?;
     let (rules, _) = load_rules(&config::Rules { modes: Default::default(), ..settings }, "")?;
     let broken =
         |why: String| Failure::new(code::BAD_FILE, "rules", why, "`rsigma.exemplars` is a list of name, expect, and event or events");

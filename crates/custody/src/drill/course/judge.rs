@@ -1,7 +1,7 @@
 //! Whether a course held.
 
 use super::{
-    Caught, Course, Expect, Withheld,
+    Caught, Course, Expect, Told, Withheld,
     play::{Did, Played},
 };
 use crate::drill::{figures::Figures, judge::Failures, record::Record};
@@ -31,6 +31,7 @@ pub fn failures(course: &Course, played: &Played, record: &Record, figures: &Fig
         Expect::Silence => silent(played, record, figures, &mut failed),
         Expect::Withheld(withheld) => kept_back(course, withheld, record, figures, &mut failed),
         Expect::Caught(caught) => stopped(course, caught, played, record, figures, &mut failed),
+        Expect::Told(said) => told(course, said, played, record, figures, &mut failed),
     }
     failed.0
 }
@@ -130,4 +131,32 @@ fn stopped(course: &Course, caught: &Caught, played: &Played, record: &Record, f
     });
     failed.unless(record.case().is_some_and(|case| case.state == CaseState::Contained), || "the case is not contained".to_owned());
     handled(record, figures, failed);
+}
+
+/// A person hears of it with the words and the calls, and nothing is cut off.
+fn told(course: &Course, told: &Told, played: &Played, record: &Record, figures: &Figures, failed: &mut Failures) {
+    let principal = course.setting.clients[told.client].principal.as_str();
+    let about = |finding: &&Finding| finding.principal.as_ref().is_some_and(|name| name.as_str() == principal);
+    for (_, finding) in &record.findings {
+        failed.unless(about(&finding) && finding.family == Family::Hijack, || {
+            format!("{} accuses {:?}: {}", finding.rule, finding.principal, finding.why)
+        });
+    }
+    let verdict = record.findings.iter().map(|(_, finding)| finding).find(|finding| about(finding) && finding.family == Family::Hijack);
+    match verdict {
+        None => failed.add(format!("nobody was told that {principal} was turned; findings: {:?}", figures.findings)),
+        Some(finding) => {
+            for shown in [told.words.as_str(), told.tool] {
+                failed.unless(finding.why.contains(shown), || format!("`{shown}` is not in what a person reads: {}", finding.why));
+            }
+            let disposition = record.triages.get(&finding.id).map(|triage| triage.disposition);
+            failed.unless(disposition == Some(Disposition::Escalate), || format!("triage said {disposition:?}"));
+        }
+    }
+    failed.unless(record.actions.is_empty() && record.denied.is_empty(), || "words alone contained somebody".to_owned());
+    failed.unless(played.calls.iter().all(|did| did.answer.ran()), || "a call did not run".to_owned());
+    failed.unless(record.case().is_some(), || "no case was opened".to_owned());
+    failed.unless(figures.alerts.iter().any(|alert| alert.ok && alert.received && alert.signed), || {
+        format!("no signed alert arrived: {:?}", figures.alerts)
+    });
 }

@@ -69,6 +69,19 @@ pub enum Expect {
     Withheld(Withheld),
     /// A session is found by what it does, and its agent frozen.
     Caught(Caught),
+    /// A session is found by what it read and then did, every call of it allowed: a person is told, and nothing is cut off.
+    Told(Told),
+}
+
+/// An agent that follows words which it read, inside its allowlist.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// The agent, by its place in the setting.
+    pub client: usize,
+    /// Words of the payload that the finding must show.
+    pub words: String,
+    /// The tool that they made the agent call.
+    pub tool: &'static str,
 }
 
 /// A definition that must not be followed.

@@ -71,6 +71,12 @@ fn verdict(course: &Course, figures: &Figures) -> Vec<(&'static str, String, boo
             let scopes: Vec<String> = seen.quarantined.iter().map(ToString::to_string).collect();
             lines.push(("quarantined", scopes.join(", "), scopes.len() == 1));
         }
+        Expect::Told(told) => {
+            let found = figures.findings.iter().filter(|finding| finding.rule.as_str().starts_with("mcp-040")).count();
+            lines.push(("people told of the words and the calls", found.to_string(), found == 1));
+            lines.push(("calls that were allowed", format!("{}, among them {}", figures.calls_arrived, told.tool), true));
+            lines.push(("cut off", figures.containment.len().to_string(), figures.containment.is_empty()));
+        }
         Expect::Caught(caught) => {
             let (before, between, after) = seen.loot;
             let families: Vec<String> = seen.families.iter().map(|family| format!("{family:?}").to_lowercase()).collect();

@@ -5,6 +5,7 @@ mod care;
 mod clean;
 mod desk;
 mod document_injection;
+mod followed_document;
 mod manifest_drift;
 mod sequence_abuse;
 mod slow_drip;
@@ -76,6 +77,8 @@ pub fn all() -> &'static [Scenario] {
         sequence_abuse::TWIN,
         slow_drip::SCENARIO,
         slow_drip::TWIN,
+        followed_document::SCENARIO,
+        followed_document::TWIN,
     ]
 }
 

@@ -12,6 +12,7 @@ pub(super) static FACTS: &[Fact] = &[
                     EventKind::ToolInvoked => "TOOL_INVOKED",
                     EventKind::ResourceRead => "RESOURCE_READ",
                     EventKind::PromptRequested => "PROMPT_REQUESTED",
+                    EventKind::SessionJudged => "SESSION_JUDGED",
                     EventKind::Message => "MESSAGE",
                 }
                 .into(),

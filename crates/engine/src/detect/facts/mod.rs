@@ -4,6 +4,7 @@ mod behavior;
 mod drift;
 mod event;
 mod frame;
+mod hijack;
 mod identity;
 mod outcome;
 mod policy;
@@ -57,6 +58,21 @@ pub struct Facts {
     pub returned: Option<u64>,
     /// For a listing: how it differs from what is pinned.
     pub drift: Option<DriftFacts>,
+    /// For a session that was judged: what is thought of it.
+    pub hijack: Option<HijackFacts>,
+}
+
+/// What is thought of a session as a whole (D9), in the words of [`crate::hijack`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct HijackFacts {
+    /// Whether the agent follows words that were not the user's.
+    pub followed: bool,
+    /// How sure, in percent.
+    pub percent: u8,
+    /// The words.
+    pub words: String,
+    /// The calls that follow them: tools, each with what explains it.
+    pub calls: String,
 }
 
 /// What is unusual about a listing (D2): one of these for all its definitions together; `Facts::tool` names the worst.
@@ -169,6 +185,7 @@ impl Facts {
             listed_since: None,
             returned: None,
             drift: None,
+            hijack: None,
         }
     }
 }
@@ -182,6 +199,8 @@ pub enum EventKind {
     ResourceRead,
     /// `prompts/get`.
     PromptRequested,
+    /// A verdict on the session as a whole; no message.
+    SessionJudged,
     /// Anything else, either way.
     Message,
 }
@@ -299,6 +318,7 @@ pub fn all() -> impl Iterator<Item = &'static Fact> {
         tool::FACTS,
         identity::FACTS,
         frame::FACTS,
+        hijack::FACTS,
         behavior::FACTS,
         behavior::RATE,
         behavior::USAGE,
