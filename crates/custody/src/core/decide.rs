@@ -522,7 +522,7 @@ impl Core {
             ..Facts::new(event, Direction::ToAgent, peer.server.clone(), peer.identity.clone())
         };
         let findings = self.detector().observe(&facts, now);
-        self.heard(peer, call.session, now);
+        self.was_answered(peer, call.session, now);
         for finding in self.record_findings(peer, call.session, leaf, &findings) {
             self.raise(finding, false);
         }

@@ -259,7 +259,7 @@ impl Core {
     }
 
     /// An answer that can turn an agent reached it.
-    pub(super) fn heard(&self, peer: &Peer, session: SessionId, now: Timestamp) {
+    pub(super) fn was_answered(&self, peer: &Peer, session: SessionId, now: Timestamp) {
         self.verdicts.answered(peer, session, now);
     }
 
