@@ -271,9 +271,9 @@ pub enum Event {
     },
     /// A witness answered otherwise than before (R7). Detail: JSON with what it said.
     WitnessSaid {
-        /// Its name, as configured.
+        /// Its name, as configured; `timestamps` is the authority of RFC 3161.
         witness: String,
-        /// `cosigned`, `unreachable`, `refused`, `ahead`, `other_history`.
+        /// `cosigned`, `stamped`, `unreachable`, `refused`, `ahead`, `other_history`.
         word: String,
         /// Entries of the checkpoint that it was asked to cosign.
         size: u64,

@@ -62,6 +62,22 @@ impl Endpoint {
         self.post_as("application/json", body, headers).await
     }
 
+    /// Posts `body` once, and gives the whole answer, which must not be longer than `limit`.
+    pub(crate) async fn post_for_bytes(&self, kind: &'static str, body: &[u8], limit: usize) -> Result<Vec<u8>, Refusal> {
+        let request = Request::post(self.url.clone())
+            .header(header::CONTENT_TYPE, kind)
+            .header(header::USER_AGENT, concat!("custody/", env!("CARGO_PKG_VERSION")))
+            .body(Full::new(Bytes::copy_from_slice(body)))
+            .map_err(|e| Refusal::last(e.to_string()))?;
+        let response = self.client.request(request).await.map_err(|e| Refusal::passing(chain(&e)))?;
+        let status = response.status();
+        if !status.is_success() {
+            return Err(Refusal::passing(status.to_string()));
+        }
+        let whole = http_body_util::Limited::new(response.into_body(), limit).collect().await;
+        whole.map(|body| body.to_bytes().to_vec()).map_err(|e| Refusal::passing(e.to_string()))
+    }
+
     /// Posts `body` once.
     pub(crate) async fn post_as(&self, kind: &'static str, body: &[u8], headers: &[(&'static str, String)]) -> Result<String, Refusal> {
         let mut request = Request::post(self.url.clone())

@@ -35,7 +35,9 @@ pub use listeners::{Agents, Certificate, Operators};
 pub use people::{Argument, Client, Role, Task, Text};
 pub use secret::Secret;
 pub use servers::{Authorization, Manifest, Server, Upstream};
-pub use settings::{Automatic, Containment, Durability, Ledger, LedgerCopy, Limits, Policies, Rules, Sessions, Telemetry, Tiles, Witness};
+pub use settings::{
+    Automatic, Containment, Durability, Ledger, LedgerCopy, Limits, Policies, Rules, Sessions, Telemetry, Tiles, Timestamps, Witness,
+};
 
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, io::Read, path::Path};

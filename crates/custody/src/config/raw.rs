@@ -86,6 +86,7 @@ pub(super) struct LedgerTable {
     pub witnesses: Vec<Witness>,
     pub witness_quorum: Option<usize>,
     pub quota_bytes: Option<u64>,
+    pub timestamps: Option<Timestamps>,
 }
 
 impl Default for LedgerTable {
@@ -101,6 +102,7 @@ impl Default for LedgerTable {
             witnesses: Vec::new(),
             witness_quorum: None,
             quota_bytes: None,
+            timestamps: None,
         }
     }
 }
@@ -121,6 +123,19 @@ pub(super) struct Tiles {
     pub entries: bool,
     #[serde(default)]
     pub allow_remote: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Timestamps {
+    pub url: String,
+    #[serde(default = "an_hour")]
+    pub every_minutes: u64,
+    pub ca_file: Option<PathBuf>,
+}
+
+fn an_hour() -> u64 {
+    60
 }
 
 #[derive(Deserialize)]

@@ -35,6 +35,8 @@ pub struct Ledger {
     pub witness_quorum: usize,
     /// Bytes that the ledger may take; `None`: what the disk has.
     pub quota_bytes: Option<u64>,
+    /// Who says when a checkpoint existed; `None`: nobody.
+    pub timestamps: Option<Timestamps>,
 }
 
 /// `[ledger.tiles]`: the ledger for others to follow (C2SP `tlog-tiles`), read-only.
@@ -44,6 +46,17 @@ pub struct Tiles {
     pub listen: SocketAddr,
     /// Whether the clear lines of entries are shown, not only hashes.
     pub entries: bool,
+}
+
+/// `[ledger.timestamps]`: an authority that stamps checkpoints (RFC 3161).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timestamps {
+    /// Where to post.
+    pub url: String,
+    /// Minutes between two stamps, when something was recorded.
+    pub every_minutes: u64,
+    /// Certificate authorities (PEM) to trust for the connection instead of the public ones.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// `[[ledger.witnesses]]`: who cosigns checkpoints (C2SP `tlog-witness`).
@@ -213,6 +226,7 @@ impl Default for Ledger {
             witnesses: Vec::new(),
             witness_quorum: 0,
             quota_bytes: None,
+            timestamps: None,
         }
     }
 }

@@ -29,6 +29,7 @@ mod rebuild;
 mod room;
 mod rules;
 mod sessions;
+mod stamps;
 mod verdict;
 mod view;
 mod witnesses;

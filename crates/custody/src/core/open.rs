@@ -1,7 +1,7 @@
 //! Opening a home: ledger, projection, freezes, policies, rules; and closing it again.
 
 use super::{
-    Clock, Core, CoreError, FINDINGS_WAITING, attach::Attachments, copies, gate::Gate, incident::Job, manifest::Listings, witnesses,
+    Clock, Core, CoreError, FINDINGS_WAITING, attach::Attachments, copies, gate::Gate, incident::Job, manifest::Listings, stamps, witnesses,
 };
 use crate::alerts::{Channel, ChannelConfig, Outbox, http::Endpoint};
 use crate::config::{Automatic as Act, Config, Durability, LedgerCopy};
@@ -116,6 +116,7 @@ impl Core {
         crate::redact::load(config.redaction.patterns.as_deref())
             .map_err(|faults| CoreError::Loading { what: "redaction patterns", faults })?;
         let webhooks = copies::webhooks(&config.ledger.copies)?;
+        let authority = config.ledger.timestamps.as_ref().map(stamps::open).transpose()?;
         let round = witnesses::open(home, &config.ledger.witnesses, ledger.reader())?;
         catch_up(&ledger, &ledger.reader(), &projection).await?;
         let freezes = projection.active_freezes().await?.into_iter().map(|row| Freeze { action: row.action, scopes: row.scopes }).collect();
@@ -183,6 +184,10 @@ impl Core {
         core.tasks.spawn(core.clone().judge_sessions());
         for webhook in webhooks {
             core.tasks.spawn(copies::tell(webhook, core.ledger.watch_checkpoints(), core.stop.clone()));
+        }
+        if let (Some(endpoint), Some(timestamps)) = (authority, &core.config.ledger.timestamps) {
+            let every = std::time::Duration::from_secs(timestamps.every_minutes * 60);
+            core.tasks.spawn(core.clone().stamp(endpoint, every, core.ledger.watch_checkpoints()));
         }
         if let Some(round) = round {
             core.tasks.spawn(core.clone().ask_witnesses(round, core.ledger.watch_checkpoints()));

@@ -286,6 +286,10 @@ impl Home {
     pub fn cosigned(&self) -> PathBuf {
         self.root.join("cosigned")
     }
+    /// Time stamps of checkpoints, each beside what it stamps.
+    pub fn timestamps(&self) -> PathBuf {
+        self.root.join("timestamps")
+    }
     /// The projection's database.
     pub fn database(&self) -> PathBuf {
         self.root.join("custody.db")

@@ -84,7 +84,9 @@ fn ledger_report(
     }
     // Of fewer keys than are needed, all.
     let quorum = quorum.min(witnesses.len());
+    let stamp = home.and_then(newest_stamp);
     let cosigned = home.map(Home::cosigned).filter(|path| path.exists());
+    let cosigned = cosigned.into_iter().chain(stamp.as_ref().map(|stamp| stamp.checkpoint.clone())).collect();
     let bar = output.progress("checking the ledger");
     let told = bar.clone();
     let progress: Progress = Arc::new(move |entries| told.set_message(format!("checking the ledger: {entries} entries")));
@@ -96,8 +98,49 @@ fn ledger_report(
     bar.finish_and_clear();
     let mut value = serde_json::to_value(&report).unwrap_or_default();
     value["kind"] = "ledger".into();
-    output.show(&value, || describe_ledger(&report))?;
+    value["timestamp"] = serde_json::to_value(&stamp).unwrap_or_default();
+    output.show(&value, || describe_ledger(&report) + &stamp.map(|stamp| stamp.describe()).unwrap_or_default())?;
     Ok(exit(report.ok))
+}
+
+/// The newest time stamp that is kept beside the ledger. Its checkpoint is held against the ledger like a copy; its signature is for
+/// `openssl ts -verify`.
+#[derive(serde::Serialize)]
+struct Stamp {
+    checkpoint: PathBuf,
+    response: PathBuf,
+    size: u64,
+    /// What the response says.
+    at: Option<jiff::Timestamp>,
+    /// Why it says nothing.
+    fault: Option<String>,
+}
+
+fn newest_stamp(home: &Home) -> Option<Stamp> {
+    let mut names: Vec<PathBuf> = std::fs::read_dir(home.timestamps()).ok()?.flatten().map(|item| item.path()).collect();
+    names.retain(|path| path.extension().is_some_and(|ending| ending == "tsr"));
+    let response = names.into_iter().max()?;
+    let checkpoint = response.with_extension("checkpoint");
+    let size = response.file_stem()?.to_str()?.parse().ok()?;
+    let said = match (std::fs::read(&response), std::fs::read(&checkpoint)) {
+        (Ok(response), Ok(note)) => crate::publish::stored_stamp(&response, &note).map_err(|error| error.to_string()),
+        (Err(error), _) | (_, Err(error)) => Err(error.to_string()),
+    };
+    let (at, fault) = said.map_or_else(|why| (None, Some(why)), |at| (Some(at), None));
+    Some(Stamp { checkpoint, response, size, at, fault })
+}
+
+impl Stamp {
+    fn describe(&self) -> String {
+        let (response, checkpoint) = (self.response.display(), self.checkpoint.display());
+        match (&self.at, &self.fault) {
+            (Some(at), _) => format!(
+                "  time stamp: the first {} entries existed at {at}, says the authority. Its signature is not checked here:\n    openssl ts -verify -in {response} -data {checkpoint} -CAfile AUTHORITY.pem\n",
+                self.size
+            ),
+            (None, why) => format!("  time stamp {response} cannot be used: {}\n", plain(why.as_deref().unwrap_or("no reason"))),
+        }
+    }
 }
 
 /// Witnesses that the configuration names, and how many it takes.

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::config::{
     Agents, AlertChannel, Automatic, Containment, Ledger, LedgerCopy, Limits, Operators, Retention, Secret, SecretSource, Sessions, Smtp,
-    Tiles, Witness,
+    Tiles, Timestamps, Witness,
 };
 use std::{collections::BTreeMap, net::SocketAddr, ops::RangeInclusive, path::Path};
 
@@ -97,9 +97,14 @@ pub(super) fn ledger(table: raw::LedgerTable, base: &Path, report: &mut Report<'
             entries: tiles.entries,
         }
     });
+    let timestamps = table.timestamps.map(|raw::Timestamps { url, every_minutes, ca_file }| {
+        check_url(&url, &["ledger", "timestamps", "url"], report);
+        duration(&["ledger", "timestamps", "every_minutes"], every_minutes, 1..=10_080, "minutes", report);
+        Timestamps { url, every_minutes, ca_file: ca_file.map(|path| base.join(path)) }
+    });
     let (witnesses, witness_quorum) = witnesses(table.witnesses, table.witness_quorum, base, report);
     let raw::LedgerTable { durability, sync_ms, checkpoint_ms, daemon_key_days, quota_bytes, .. } = table;
-    Ledger { durability, sync_ms, checkpoint_ms, daemon_key_days, copies, tiles, witnesses, witness_quorum, quota_bytes }
+    Ledger { durability, sync_ms, checkpoint_ms, daemon_key_days, copies, tiles, witnesses, witness_quorum, quota_bytes, timestamps }
 }
 
 /// Without a word on it, more than half of them are needed.

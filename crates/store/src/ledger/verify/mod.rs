@@ -36,7 +36,7 @@ pub struct VerifyOptions {
     /// Files of checkpoints that left the ledger: the ledger must be consistent with each.
     pub copies: Vec<PathBuf>,
     /// Checkpoints with cosignatures that are kept beside the ledger: they count as far as `witnesses` cosigned them.
-    pub cosigned: Option<PathBuf>,
+    pub cosigned: Vec<PathBuf>,
     /// The witnesses that are trusted. Their cosignatures count in copies too.
     pub witnesses: Vec<WitnessKey>,
     /// How many of them it takes; 0 is 1.
