@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn the_searches_are_those_of_sigma_cli() {
-        // Written by sigma-cli 3.1.0 with pysigma-backend-splunk 2.1.0; `tests/splunk.rs` compares them anew where it is installed.
+        // Written by sigma-cli 3.1.0 with pysigma-backend-splunk 2.1.0: `sigma convert -t splunk --without-pipeline rules/mcp-001*.yml`.
         assert_eq!(
             spl("mcp-001-unauthorized-tool").unwrap(),
             r#"event="TOOL_INVOKED" policy.outcome IN ("denied", "error") NOT (reason IN ("frozen", "overtaken"))"#
