@@ -64,10 +64,11 @@ struct Unanswered<'a> {
 
 impl Drop for Unanswered<'_> {
     fn drop(&mut self) {
-        self.core.waiting.lock().remove(&self.id);
+        // Recorded first: whoever sees that it waits no more finds why.
         if !self.answered {
             self.core.resolved(self.call, self.peer, Outcome::Denied, Some(DenyReason::Deadline), Some(self.id));
         }
+        self.core.waiting.lock().remove(&self.id);
     }
 }
 

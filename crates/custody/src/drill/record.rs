@@ -158,7 +158,9 @@ impl Record {
     /// Whether everything is triaged and, when `guarded`, the incident is contained and somebody was alerted.
     pub fn settled(&self, guarded: bool) -> bool {
         let triaged = self.findings.iter().all(|(_, finding)| self.triages.contains_key(&finding.id));
-        let contained = self.case().is_none_or(|case| case.state != CaseState::Open);
+        // What only waits for a person is contained by nobody.
+        let confirmed = self.triages.values().any(|triage| triage.disposition == Disposition::Confirmed);
+        let contained = !confirmed || self.case().is_none_or(|case| case.state != CaseState::Open);
         triaged && (!guarded || contained && (self.cases.is_empty() || !self.alerts.is_empty()))
     }
 }
