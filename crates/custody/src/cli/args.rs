@@ -160,7 +160,7 @@ pub(super) struct UpArgs {
     /// Listen for operators here instead of where custody.toml says
     #[arg(long, value_name = "ADDRESS")]
     pub operators: Option<SocketAddr>,
-    /// Threads that carry messages; half of the processors without it, for agents and servers often share the machine
+    /// Threads that carry messages; as many as processors without it. Fewer leave more to others on a busy machine
     #[arg(long, value_name = "N", env = "CUSTODY_THREADS")]
     pub threads: Option<NonZeroUsize>,
     /// For drills: a clock that starts now, or at START, and that an operator advances over the API

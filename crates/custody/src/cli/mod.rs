@@ -86,12 +86,11 @@ fn block_on<F: Future>(work: F) -> Result<F::Output, Failure> {
     block_on_threads(None, work)
 }
 
-/// With so many threads for tasks, half of the processors if nothing is said: a thread more than there is work for is woken for
-/// each message and finds nothing (ADR 0005).
+/// With so many threads for tasks; as many as processors if nothing is said.
 fn block_on_threads<F: Future>(threads: Option<NonZeroUsize>, work: F) -> Result<F::Output, Failure> {
-    let half = || std::thread::available_parallelism().map_or(1, |processors| processors.get().div_ceil(2));
+    let all = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(threads.map_or_else(half, NonZeroUsize::get))
+        .worker_threads(threads.map_or_else(all, NonZeroUsize::get))
         .enable_all()
         .build()
         .map_err(|error| Failure::io("start the runtime", &error))?;
