@@ -1,6 +1,6 @@
 //! Gradient-boosted trees over histograms: logistic loss, grown leaf by leaf. Deterministic.
 
-use custody_engine::hijack::{Forest, Tree};
+use custody_engine::hijack::{Forest, Node, Tree};
 
 /// What a forest is grown with.
 #[derive(Debug, Clone, Copy)]
@@ -132,11 +132,12 @@ fn edges(table: &Table, column: usize) -> Vec<f32> {
 
 /// As the finished tree walks, on bins: a fourth of the memory.
 fn walk(tree: &Tree, bins: &[u8], row: &[u8]) -> f32 {
-    let mut node = 0;
-    while tree.feature[node] >= 0 {
-        node = usize::from(tree.left[node]) + usize::from(row[tree.feature[node] as usize] > bins[node]);
+    let mut at = 0;
+    loop {
+        let node = &tree.nodes[at];
+        let Ok(column) = usize::try_from(node.feature) else { return node.value };
+        at = usize::from(node.left) + usize::from(row[column] > bins[at]);
     }
-    tree.value[node]
 }
 
 fn grow(
@@ -185,12 +186,7 @@ fn grow(
         }
         best
     };
-    let add = |tree: &mut Tree, sum: Sum| {
-        tree.feature.push(-1);
-        tree.threshold.push(0.0);
-        tree.left.push(0);
-        tree.value.push(value(sum));
-    };
+    let add = |tree: &mut Tree, sum: Sum| tree.nodes.push(Node { feature: -1, left: 0, threshold: 0.0, value: value(sum) });
     let all = rows.iter().fold(Sum::default(), |sum, row| {
         let grad = grads[*row as usize];
         Sum { first: sum.first + grad.first, second: sum.second + grad.second }
@@ -224,12 +220,12 @@ fn grow(
             .iter()
             .fold(Sum::default(), |sum, one| Sum { first: sum.first + one.first, second: sum.second + one.second });
         let right_all = Sum { first: leaf.all.first - left_all.first, second: leaf.all.second - left_all.second };
-        let node = tree.feature.len();
-        tree.feature[leaf.node] = split.column as i16;
+        let node = tree.nodes.len();
+        tree.nodes[leaf.node].feature = split.column as i16;
         bins.resize(node, 0);
         bins[leaf.node] = split.bin;
-        tree.threshold[leaf.node] = edges[split.column][split.bin as usize];
-        tree.left[leaf.node] = node as u16;
+        tree.nodes[leaf.node].threshold = edges[split.column][split.bin as usize];
+        tree.nodes[leaf.node].left = node as u16;
         add(&mut tree, left_all);
         add(&mut tree, right_all);
         let left_best = best(&left_sums, left_all);
@@ -237,6 +233,6 @@ fn grow(
         leaves.push(Leaf { node, rows: leaf.rows.start..middle, sums: left_sums, all: left_all, best: left_best });
         leaves.push(Leaf { node: node + 1, rows: middle..leaf.rows.end, sums: right_sums, all: right_all, best: right_best });
     }
-    bins.resize(tree.feature.len(), 0);
+    bins.resize(tree.nodes.len(), 0);
     (tree, bins)
 }

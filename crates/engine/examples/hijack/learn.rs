@@ -70,7 +70,7 @@ impl Learner<'_> {
                 0 | 1 => {
                     // Of a session in other words only the contents that differ teach anything new.
                     let new = |at: &UnitAt| !case.reworded || case.truth.spans.iter().any(|span| span.0 == heard.place(*at).0);
-                    let near = if stage == 0 { Vec::new() } else { near_a_voice(&thoughts.first) };
+                    let near = if stage == 0 { Vec::new() } else { near_a_voice(heard, &thoughts.first) };
                     let voice = |at: &UnitAt| stage == 0 || near[at.0][at.1];
                     out.extend(heard.units().filter(new).filter(voice).map(|(a, b)| Item { case: number, a, b }));
                 }

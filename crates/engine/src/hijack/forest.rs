@@ -6,18 +6,62 @@ use serde::{Deserialize, Serialize};
 const FIRST: usize = 10;
 const FAR: f32 = -3.9;
 
-/// One tree, as columns of its nodes. A leaf has no feature.
+/// One tree. In a file its nodes stand as columns; in memory what a walk needs of a node lies in one place.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "Columns", into = "Columns")]
 pub struct Tree {
-    /// Column that a node asks for; -1 in a leaf.
-    pub feature: Vec<i16>,
-    /// A value at or below goes left, a greater one right.
-    pub threshold: Vec<f32>,
+    /// Parents before their children.
+    pub nodes: Vec<Node>,
+}
+
+/// A node of a tree.
+#[derive(Debug, Clone, Copy)]
+pub struct Node {
+    /// Column that it asks for; -1 in a leaf.
+    pub feature: i16,
     /// Left child; the right one follows it.
-    pub left: Vec<u16>,
+    pub left: u16,
+    /// A value at or below goes left, a greater one right.
+    pub threshold: f32,
     /// What a row that ends or passes here is worth.
-    pub value: Vec<f32>,
+    pub value: f32,
+}
+
+/// A tree as it is written.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Columns {
+    feature: Vec<i16>,
+    threshold: Vec<f32>,
+    left: Vec<u16>,
+    value: Vec<f32>,
+}
+
+impl TryFrom<Columns> for Tree {
+    type Error = &'static str;
+
+    fn try_from(columns: Columns) -> Result<Tree, &'static str> {
+        let Columns { feature, threshold, left, value } = columns;
+        let count = feature.len();
+        if [threshold.len(), left.len(), value.len()] != [count; 3] {
+            return Err("the columns of a tree differ in length");
+        }
+        let nodes =
+            (0..count).map(|at| Node { feature: feature[at], left: left[at], threshold: threshold[at], value: value[at] }).collect();
+        Ok(Tree { nodes })
+    }
+}
+
+impl From<Tree> for Columns {
+    fn from(tree: Tree) -> Columns {
+        let nodes = tree.nodes.iter();
+        Columns {
+            feature: nodes.clone().map(|node| node.feature).collect(),
+            threshold: nodes.clone().map(|node| node.threshold).collect(),
+            left: nodes.clone().map(|node| node.left).collect(),
+            value: nodes.map(|node| node.value).collect(),
+        }
+    }
 }
 
 /// Trees whose values are added; the sum is the logarithm of the odds.
@@ -61,16 +105,16 @@ impl Forest {
     /// The first node that does not.
     pub fn check(&self) -> Result<(), ForestError> {
         for (number, tree) in self.trees.iter().enumerate() {
-            let nodes = tree.feature.len();
+            let nodes = tree.nodes.len();
             let fault = |node| ForestError::Tree { tree: number, node };
-            if nodes == 0 || tree.threshold.len() != nodes || tree.left.len() != nodes || tree.value.len() != nodes {
+            if nodes == 0 {
                 return Err(fault(0));
             }
-            for node in 0..nodes {
-                let left = usize::from(tree.left[node]);
-                let asks = usize::try_from(tree.feature[node]);
-                if asks.is_ok_and(|column| column >= self.columns.len() || left <= node || left + 1 >= nodes) {
-                    return Err(fault(node));
+            for (at, node) in tree.nodes.iter().enumerate() {
+                let left = usize::from(node.left);
+                let asks = usize::try_from(node.feature);
+                if asks.is_ok_and(|column| column >= self.columns.len() || left <= at || left + 1 >= nodes) {
+                    return Err(fault(at));
                 }
             }
         }
@@ -79,7 +123,7 @@ impl Forest {
 
     /// Logarithm of the odds.
     pub fn raw(&self, row: &[f32]) -> f32 {
-        self.trees.iter().fold(self.bias, |sum, tree| sum + tree.value[tree.walk(row)])
+        self.trees.iter().fold(self.bias, |sum, tree| sum + tree.walk(row))
     }
 
     /// Probability.
@@ -91,7 +135,7 @@ impl Forest {
     /// As [`Forest::probability`], but the first trees may settle it: most of what is read is far from speaking to anybody.
     pub fn quick_probability(&self, row: &[f32]) -> f32 {
         let (first, rest) = self.trees.split_at(self.trees.len().min(FIRST));
-        let add = |sum: f32, tree: &Tree| sum + tree.value[tree.walk(row)];
+        let add = |sum: f32, tree: &Tree| sum + tree.walk(row);
         let mut raw = first.iter().fold(self.bias, add);
         if raw > FAR {
             raw = rest.iter().fold(raw, add);
@@ -103,10 +147,10 @@ impl Forest {
     pub fn moved(&self, row: &[f32]) -> Vec<f32> {
         let mut moved = vec![0.0; self.columns.len()];
         for tree in &self.trees {
-            let mut node = 0;
-            while let Ok(column) = usize::try_from(tree.feature[node]) {
+            let mut node = &tree.nodes[0];
+            while let Ok(column) = usize::try_from(node.feature) {
                 let next = tree.next(node, column, row);
-                moved[column] += tree.value[next] - tree.value[node];
+                moved[column] += next.value - node.value;
                 node = next;
             }
         }
@@ -115,15 +159,15 @@ impl Forest {
 }
 
 impl Tree {
-    fn next(&self, node: usize, column: usize, row: &[f32]) -> usize {
-        usize::from(self.left[node]) + usize::from(row.get(column).copied().unwrap_or(0.0) > self.threshold[node])
+    fn next(&self, node: &Node, column: usize, row: &[f32]) -> &Node {
+        &self.nodes[usize::from(node.left) + usize::from(row.get(column).copied().unwrap_or(0.0) > node.threshold)]
     }
 
-    fn walk(&self, row: &[f32]) -> usize {
-        let mut node = 0;
-        while let Ok(column) = usize::try_from(self.feature[node]) {
+    fn walk(&self, row: &[f32]) -> f32 {
+        let mut node = &self.nodes[0];
+        while let Ok(column) = usize::try_from(node.feature) {
             node = self.next(node, column, row);
         }
-        node
+        node.value
     }
 }

@@ -24,7 +24,7 @@ mod view;
 mod tests;
 
 pub use follow::Followed;
-pub use forest::{Forest, ForestError, Tree};
+pub use forest::{Forest, ForestError, Node, Tree};
 pub use model::{Model, Models, near_a_voice};
 pub use passages::Passage;
 pub use row::Row;

@@ -74,7 +74,7 @@ impl Model {
             first[at.0][at.1] = self.forests[0].quick_probability(&row.values);
         }
         let mut loud = heard.silence();
-        let near = near_a_voice(&first);
+        let near = near_a_voice(heard, &first);
         for at in heard.units().filter(|at| near[at.0][at.1]) {
             heard.context_row(at, &first[at.0], &mut row);
             loud[at.0][at.1] = self.forests[1].probability(&row.values);
@@ -116,8 +116,9 @@ impl Model {
     }
 }
 
-/// Which units step 2 looks at; the others are silent. Those near a voice, and of a very long record only near the loudest.
-pub fn near_a_voice(first: &[Vec<f32>]) -> Vec<Vec<bool>> {
+/// Which units step 2 looks at; the others are silent. Those near a voice, and of a very long record only near the loudest and near those that a
+/// later call took something from.
+pub fn near_a_voice(heard: &Heard<'_>, first: &[Vec<f32>]) -> Vec<Vec<bool>> {
     let mut voices: Vec<f32> = first.iter().flatten().copied().filter(|p| *p >= VOICE).collect();
     let least = if voices.len() > VOICES {
         let (_, least, _) = voices.select_nth_unstable_by(VOICES, |a, b| b.total_cmp(a));
@@ -125,12 +126,12 @@ pub fn near_a_voice(first: &[Vec<f32>]) -> Vec<Vec<bool>> {
     } else {
         VOICE
     };
-    let near = |content: &Vec<f32>| {
+    let near = |(number, content): (usize, &Vec<f32>)| {
         let mut near = vec![false; content.len()];
-        for at in (0..content.len()).filter(|at| content[*at] >= least) {
+        for at in (0..content.len()).filter(|at| content[*at] >= least || (content[*at] >= VOICE && heard.view.followed(number, *at))) {
             near[at.saturating_sub(NEAR)..(at + NEAR + 1).min(content.len())].fill(true);
         }
         near
     };
-    first.iter().map(near).collect()
+    first.iter().enumerate().map(near).collect()
 }

@@ -10,9 +10,13 @@ use std::ops::Range;
 
 /// A unit this loud begins a passage.
 const BEGINS: f32 = 0.06;
-/// Passages of one content, and of one session.
+/// Passages of one content, and of one session, by loudness.
 const IN_CONTENT: usize = 3;
 const IN_SESSION: usize = 14;
+/// More of one content and of one session, for what later calls took from them: whoever floods a record with louder words does not
+/// hide the ones that were followed.
+const TAKEN_IN_CONTENT: usize = 2;
+const TAKEN_IN_SESSION: usize = 8;
 /// Longest passage in units.
 const LONGEST: usize = 60;
 
@@ -60,11 +64,13 @@ impl Passage {
 pub(super) fn passages(view: &View<'_>, loud: &[Vec<f32>]) -> Vec<Passage> {
     let mut found = Vec::new();
     for (content, loud) in loud.iter().enumerate() {
-        found.extend(runs(loud).into_iter().map(|units| (content, units)));
+        found.extend(runs(loud, &|unit| view.followed(content, unit)).into_iter().map(|units| (content, units)));
     }
     let most = |(content, units): &(usize, Range<usize>)| loud[*content][units.clone()].iter().copied().fold(0.0, f32::max);
     found.sort_by(|a, b| most(b).total_cmp(&most(a)).then(a.0.cmp(&b.0)));
-    found.truncate(IN_SESSION);
+    let quieter = found.split_off(found.len().min(IN_SESSION));
+    let taken = quieter.into_iter().filter(|(content, units)| units.clone().any(|unit| view.followed(*content, unit)));
+    found.extend(taken.take(TAKEN_IN_SESSION));
     found.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.start.cmp(&b.1.start)));
     let mut out: Vec<Passage> = Vec::new();
     for (content, units) in found {
@@ -92,17 +98,24 @@ pub(super) fn passages(view: &View<'_>, loud: &[Vec<f32>]) -> Vec<Passage> {
 }
 
 /// Runs of one content: from each loud unit as far as the voice carries.
-fn runs(loud: &[f32]) -> Vec<Range<usize>> {
+fn runs(loud: &[f32], followed: &dyn Fn(usize) -> bool) -> Vec<Range<usize>> {
     let mut order: Vec<usize> = (0..loud.len()).filter(|at| loud[*at] >= BEGINS).collect();
     order.sort_by(|a, b| loud[*b].total_cmp(&loud[*a]).then(a.cmp(b)));
     let mut taken = vec![false; loud.len()];
     let mut out = Vec::new();
+    let mut more = TAKEN_IN_CONTENT;
     for peak in order {
         if taken[peak] {
             continue;
         }
         if out.len() >= IN_CONTENT {
-            break;
+            if more == 0 {
+                break;
+            }
+            if !followed(peak) {
+                continue;
+            }
+            more -= 1;
         }
         let floor = (loud[peak] * 0.5).min(0.4);
         let goes_on = |at: usize| loud[at] >= floor && !taken[at];

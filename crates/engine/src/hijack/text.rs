@@ -17,6 +17,38 @@ pub(super) struct Vocabulary {
     /// Whether a word holds a digit.
     digits: Vec<bool>,
     buffer: String,
+    /// Short words that were read lately and their numbers: most of a text are a few hundred words, which need no hashing then.
+    lately: Lately,
+}
+
+/// Short words in slots, each slot with the word that was last put there.
+#[derive(Debug)]
+struct Lately(Box<[(u128, Word)]>);
+
+/// A power of two.
+const SLOTS: usize = 4096;
+
+impl Default for Lately {
+    fn default() -> Lately {
+        // No word packs to zero.
+        Lately(vec![(0, 0); SLOTS].into_boxed_slice())
+    }
+}
+
+impl Lately {
+    /// A word of up to fifteen bytes as a number that no other word has.
+    fn pack(word: &[u8]) -> Option<u128> {
+        let mut bytes = [0; 16];
+        bytes.get_mut(1..=word.len())?.copy_from_slice(word);
+        bytes[0] = u8::try_from(word.len()).ok()?;
+        (!word.is_empty()).then(|| u128::from_le_bytes(bytes))
+    }
+
+    fn slot(packed: u128) -> usize {
+        let (low, high) = (packed as u64, (packed >> 64) as u64);
+        let mixed = (low ^ high.rotate_left(29)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (mixed >> (64 - SLOTS.trailing_zeros())) as usize
+    }
 }
 
 impl Vocabulary {
@@ -94,7 +126,16 @@ impl Vocabulary {
             if word.is_empty() {
                 at += text[at..].chars().next().map_or(1, char::len_utf8);
             } else {
-                out.push(self.number(&word));
+                let packed = Lately::pack(word.as_bytes());
+                let slot = packed.map(Lately::slot);
+                let known = packed.zip(slot).and_then(|(packed, slot)| (self.lately.0[slot].0 == packed).then_some(self.lately.0[slot].1));
+                out.push(known.unwrap_or_else(|| {
+                    let number = self.number(&word);
+                    if let Some((packed, slot)) = packed.zip(slot) {
+                        self.lately.0[slot] = (packed, number);
+                    }
+                    number
+                }));
             }
             self.buffer = word;
         }

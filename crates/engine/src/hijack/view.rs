@@ -296,6 +296,11 @@ impl<'a> View<'a> {
         self.taken.get(&Place { content: narrow(content), unit: narrow(unit) })
     }
 
+    /// Whether a later call took an address, number or name from a unit that neither the user nor anything before it said.
+    pub(super) fn followed(&self, content: usize, unit: usize) -> bool {
+        self.taken(content, unit).is_some_and(|taken| taken.specific > 0)
+    }
+
     fn find(&self, sequence: &[Word], before: u32, places: &HashMap<Word, Vec<(u32, u32)>>) -> Vec<Place> {
         let Some((offset, list)) = sequence
             .iter()
