@@ -11,6 +11,7 @@ pub mod config;
 pub mod core;
 pub mod drill;
 pub mod gateway;
+pub mod hook;
 pub mod practice;
 pub mod preserve;
 pub mod publish;

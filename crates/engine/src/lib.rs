@@ -5,6 +5,7 @@ pub mod behavior;
 pub mod contain;
 pub mod detect;
 pub mod hijack;
+pub mod host;
 pub mod investigate;
 pub mod manifest;
 pub mod policy;

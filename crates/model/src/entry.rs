@@ -123,6 +123,14 @@ pub enum Event {
     },
     /// One MCP message. Detail: [`MessageDetail`]; body: the bytes.
     Message(Message),
+    /// The agent's host told something beside the MCP traffic (R3): the user's words, built-in tools, the end of a turn. Detail:
+    /// [`HostDetail`]; body: the bytes, where they were one message of their own.
+    HostTold {
+        /// By which way.
+        source: HostSource,
+        /// What, in one word.
+        word: HostWord,
+    },
     /// A listing was seen (R4): hash of each definition.
     ///
     /// The names of tools and prompts are the server's vocabulary and stand here. The addresses of resources can

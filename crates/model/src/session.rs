@@ -56,6 +56,8 @@ pub enum Link {
     Task(ServerName, String),
     /// A hint from the host: header `Custody-Session`.
     Hint(String),
+    /// The host's own id of its session, told by its hook.
+    Hook(String),
     /// Trace id of a W3C `traceparent`.
     Trace(String),
     /// The principal, within the idle gap.
@@ -78,6 +80,8 @@ pub enum LinkKind {
     Task,
     /// See [`Link::Hint`].
     Hint,
+    /// See [`Link::Hook`].
+    Hook,
     /// See [`Link::Trace`].
     Trace,
     /// See [`Link::Principal`].
@@ -106,6 +110,7 @@ impl Link {
             Link::RequestState(..) => (LinkKind::RequestState, Strength::Strong),
             Link::Task(..) => (LinkKind::Task, Strength::Strong),
             Link::Hint(_) => (LinkKind::Hint, Strength::Medium),
+            Link::Hook(_) => (LinkKind::Hook, Strength::Medium),
             Link::Trace(_) => (LinkKind::Trace, Strength::Medium),
             Link::Principal(_) => (LinkKind::Principal, Strength::Weak),
         }

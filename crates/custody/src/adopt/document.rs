@@ -85,6 +85,50 @@ pub(super) fn fields(text: &str, span: Range<usize>) -> Result<Vec<Field>, serde
     Ok(object.0.into_iter().map(field).collect())
 }
 
+/// Where the outermost object of a text stands, between comments and blanks.
+pub(super) fn object(text: &str) -> Option<Range<usize>> {
+    let plain = plain_json(text);
+    let start = plain.len() - plain.trim_start().len();
+    let end = plain.trim_end().len();
+    (plain[start..].starts_with('{') && plain[..end].ends_with('}')).then_some(start..end)
+}
+
+/// Finds the items of the array that is the whole text.
+pub(super) fn items(array: &str) -> Result<Vec<Range<usize>>, serde_json::Error> {
+    let plain = plain_json(array);
+    let items: Vec<&RawValue> = serde_json::from_str(&plain)?;
+    let place = |raw: &&RawValue| raw.get().as_ptr() as usize - plain.as_ptr() as usize;
+    Ok(items.iter().map(|raw| place(raw)..place(raw) + raw.get().len()).collect())
+}
+
+/// Puts an item behind the others of an array. Returns the array's text.
+pub(super) fn push_item(array: &str, item: &str) -> Result<String, serde_json::Error> {
+    let present = items(array)?;
+    let (at, added) = match (present.first(), present.last()) {
+        (Some(first), Some(last)) => {
+            let before = &array[1..first.start];
+            let blank = &before[before.trim_end().len()..];
+            let gap = if blank.is_empty() && !compact(array) { " " } else { blank };
+            (last.end, format!(",{gap}{item}"))
+        }
+        _ => (1, item.to_owned()),
+    };
+    Ok(splice(array, vec![(at..at, added)]))
+}
+
+/// Takes an item out of an array, with its comma. Returns the array's text.
+pub(super) fn remove_item(array: &str, index: usize) -> Result<String, serde_json::Error> {
+    let present = items(array)?;
+    let Some(item) = present.get(index) else { return Ok(array.to_owned()) };
+    let range = match (index.checked_sub(1), present.get(index + 1)) {
+        (Some(before), _) => present[before].end..item.end,
+        (None, Some(next)) => item.start..next.start,
+        // With a comma behind it, if there is one.
+        (None, None) => item.start..array.len() - 1,
+    };
+    Ok(splice(array, vec![(range, String::new())]))
+}
+
 /// Reads a value.
 pub(super) fn value(text: &str) -> Result<serde_json::Value, serde_json::Error> {
     serde_json::from_str(&plain_json(text))

@@ -9,6 +9,7 @@ mod config;
 mod difference;
 mod document;
 mod entry;
+pub mod hooks;
 mod record;
 
 pub use document::DocumentError;

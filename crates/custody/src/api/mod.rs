@@ -12,7 +12,7 @@ mod findings;
 mod guard;
 mod offline;
 mod outside;
-mod pinned;
+pub(crate) mod pinned;
 mod privacy;
 mod queries;
 mod router;

@@ -13,7 +13,7 @@ use std::{path::Path, sync::Arc};
 ///
 /// # Errors
 /// The file cannot be read, or has no certificate.
-pub(super) fn client(file: &Path) -> std::io::Result<ClientConfig> {
+pub(crate) fn client(file: &Path) -> std::io::Result<ClientConfig> {
     let certificate = CertificateDer::from_pem_file(file).map_err(std::io::Error::other)?;
     let provider = Arc::new(ring::default_provider());
     let pinned = Arc::new(Pinned { certificate, provider: provider.clone() });

@@ -47,6 +47,11 @@ pub(super) enum Command {
     Adopt(AdoptArgs),
     /// Take Custody out of a client's file again, exactly
     Release(ReleaseArgs),
+    /// Let the agent's host tell what MCP does not show: the user's words, built-in tools, the end of a conversation
+    Hook {
+        #[command(subcommand)]
+        command: super::commands::hook::HookCommand,
+    },
     /// List sessions, newest first
     Sessions(SessionsArgs),
     /// One session

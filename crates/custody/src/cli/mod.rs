@@ -48,6 +48,10 @@ fn run(cli: Cli, output: &Output) -> Result<ExitCode, Failure> {
         Command::Stdio(args) => Ok(crate::gateway::stdio::run_shim(&place.root()?, &args.server, args.command)),
         Command::Adopt(args) => block_on(commands::adopt::adopt(&place, args, output))?,
         Command::Release(args) => block_on(commands::adopt::release(&place, args, output))?,
+        Command::Hook { command: commands::hook::HookCommand::Run { file } } => Ok(crate::hook::run(&file)),
+        Command::Hook { command: commands::hook::HookCommand::ClaudeCode(args) } => {
+            block_on(commands::hook::claude_code(&place, args, output))?
+        }
         Command::Sessions(args) => block_on(commands::sessions::list(&place, &args, output))?,
         Command::Session { command } => block_on(commands::sessions::run(&place, command, output))?,
         Command::Incidents => block_on(commands::incidents::list(&place, output))?,

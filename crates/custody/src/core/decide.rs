@@ -99,6 +99,7 @@ impl Core {
         let peer = inbound.peer;
         let (arrived, now) = (Timestamp::now(), self.now());
         let (session, mut scopes) = self.attribute(peer, Shown::of(inbound, frame), now)?;
+        self.told_in_meta(peer, session, inbound.bytes, now)?;
         let tools = frame.messages().iter().filter_map(tool_of);
         scopes.own.extend(tools.map(|tool| Scope::Tool(peer.server.clone(), ToolName(tool.to_owned()))));
         self.definition_scopes(peer, frame, &mut scopes.own);
@@ -238,6 +239,7 @@ impl Core {
                 returned: None,
                 drift: None,
                 hijack: None,
+                user: self.user_facts(peer, session, call, now),
             };
             findings.extend(self.detector().observe(&facts, now));
         }

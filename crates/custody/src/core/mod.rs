@@ -17,6 +17,7 @@ mod evidence;
 mod families;
 mod gate;
 mod held;
+mod host;
 mod identity;
 mod incident;
 mod learn;
@@ -41,6 +42,7 @@ pub use erase::{EraseTarget, Erased, Kept};
 pub use errors::CoreError;
 pub use gate::Sending;
 pub use held::HeldCall;
+pub use host::HostMessage;
 pub use identity::UNVERIFIED;
 pub use learn::{BaselineRequest, LearnRequest, Learned, Replay};
 pub use manifest::{ManifestAct, ManifestOrder, pins_of};
@@ -112,6 +114,8 @@ pub struct Core {
     attachments: Attachments,
     waiting: held::Waiting,
     verdicts: verdict::Waiting,
+    watch: Mutex<custody_engine::host::Watch>,
+    heard: host::Heard,
     outbox: Outbox,
     metrics: Metrics,
     spans: Spans,

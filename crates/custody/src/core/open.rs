@@ -13,6 +13,7 @@ use crate::trust::{Clients, Home};
 use custody_engine::{
     contain::{Automatic, Freeze},
     detect::Detector,
+    host::Watch,
     policy::Policies,
     session::{SessionGraph, SessionLimits},
     wire,
@@ -132,6 +133,7 @@ impl Core {
         for suppression in projection.suppressions(clock.now()).await? {
             let _added = detector.silence(suppression);
         }
+        let idle = SignedDuration::try_from(config.sessions.idle()).unwrap_or(SignedDuration::MAX);
         let core = Arc::new(Core {
             home: home.clone(),
             limits: wire::Limits { bytes: config.limits.frame_bytes, depth: config.limits.depth, ..wire::Limits::default() },
@@ -141,10 +143,7 @@ impl Core {
                 terminate: config.containment.automatic.contains(&Act::Terminate),
             },
             alert: config.containment.automatic.contains(&Act::Alert),
-            graph: Mutex::new(SessionGraph::new(SessionLimits {
-                idle: SignedDuration::try_from(config.sessions.idle()).unwrap_or(SignedDuration::MAX),
-                ..SessionLimits::default()
-            })),
+            graph: Mutex::new(SessionGraph::new(SessionLimits { idle, ..SessionLimits::default() })),
             clients,
             projection,
             applied: applied_watch,
@@ -163,6 +162,8 @@ impl Core {
             attachments: Attachments::default(),
             waiting: super::held::Waiting::default(),
             verdicts: super::verdict::Waiting::default(),
+            watch: Mutex::new(Watch::since(clock.now(), idle)),
+            heard: super::host::Heard::default(),
             outbox,
             metrics,
             spans,

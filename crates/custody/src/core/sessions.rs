@@ -6,7 +6,7 @@ use super::{
 };
 use crate::gateway::reply;
 use custody_engine::{
-    session::{Attribution, EndReason},
+    session::{Attribution, EndReason, SessionGraph},
     wire::Frame,
 };
 use custody_model::*;
@@ -28,34 +28,9 @@ impl Core {
     pub(super) fn attribute(&self, peer: &Peer, shown: Shown<'_>, now: Timestamp) -> Result<(SessionId, Scopes), LedgerError> {
         let links = peer.links(shown);
         let mut graph = self.graph.lock().unwrap_or_else(PoisonError::into_inner);
-        let Attribution { session, started, added, ended, .. } = graph.observe(now, &peer.identity, &links, || SessionId(Uuid::now_v7()));
-        for (session, why) in ended {
-            self.ledger.record(Draft {
-                at: now,
-                session: Some(session),
-                event: Event::SessionEnded { why: why.as_str().to_owned() },
-                detail: None,
-                body: None,
-            })?;
-        }
-        if started {
-            let detail = SessionDetail {
-                identity: peer.identity.clone(),
-                source: peer.source.clone(),
-                client_info: None,
-                allowlist: self.policies.allowlist(peer.identity.role.as_ref(), peer.identity.task.as_ref()),
-            };
-            let detail = Some(serde_json::to_value(detail).expect("details are plain data"));
-            let draft = Draft { at: now, session: Some(session), event: Event::SessionStarted, detail, body: None };
-            if let Err(error) = self.ledger.record(draft) {
-                // Else the next message would belong to a session that never began.
-                graph.end(session, EndReason::Shutdown);
-                return Err(error);
-            }
-        }
-        for link in added {
-            self.record_link(session, &link, now)?;
-        }
+        let attribution = graph.observe(now, &peer.identity, &links, || SessionId(Uuid::now_v7()));
+        let session = attribution.session;
+        self.record_attribution(&mut graph, attribution, &peer.identity, &peer.source, now)?;
         let of_session = graph.shared_scopes(session);
         drop(graph);
         // The scopes of this very message, whatever the graph still remembers of the session.
@@ -68,6 +43,48 @@ impl Core {
         ]);
         own.extend(peer.process.map(Scope::Process));
         Ok((session, Scopes { session: of_session, own }))
+    }
+
+    /// Writes down what an attribution changed. If a new session cannot be recorded, it never began.
+    pub(super) fn record_attribution(
+        &self,
+        graph: &mut SessionGraph,
+        attribution: Attribution,
+        identity: &Identity,
+        source: &str,
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
+        let Attribution { session, started, added, ended, .. } = attribution;
+        for (session, why) in ended {
+            self.watch.lock().unwrap_or_else(PoisonError::into_inner).ended(session);
+            self.ledger.record(Draft {
+                at: now,
+                session: Some(session),
+                event: Event::SessionEnded { why: why.as_str().to_owned() },
+                detail: None,
+                body: None,
+            })?;
+        }
+        if started {
+            let detail = SessionDetail {
+                identity: identity.clone(),
+                source: source.to_owned(),
+                client_info: None,
+                allowlist: self.policies.allowlist(identity.role.as_ref(), identity.task.as_ref()),
+            };
+            let detail = Some(serde_json::to_value(detail).expect("details are plain data"));
+            let draft = Draft { at: now, session: Some(session), event: Event::SessionStarted, detail, body: None };
+            if let Err(error) = self.ledger.record(draft) {
+                // Else the next message would belong to a session that never began.
+                graph.end(session, EndReason::Shutdown);
+                return Err(error);
+            }
+            self.watch.lock().unwrap_or_else(PoisonError::into_inner).began(session);
+        }
+        for link in added {
+            self.record_link(session, &link, now)?;
+        }
+        Ok(())
     }
 
     fn record_link(&self, session: SessionId, link: &Link, now: Timestamp) -> Result<(), LedgerError> {

@@ -6,6 +6,7 @@
 use super::answers::Answers;
 use super::coding::Coding;
 use super::identity::{Identities, Origins};
+use super::intake::Intake;
 use super::places::{Kind, Places};
 use super::reply::{self, Body};
 use super::tls::{self, Tls};
@@ -138,6 +139,10 @@ impl Gateway {
         }
         let identity = self.identities.of(&head, connection.address).await?;
         connection.principals.lock().unwrap_or_else(PoisonError::into_inner).insert(identity.principal.clone());
+        if let Some(intake) = Intake::of(head.uri.path()) {
+            let place = self.places.take(&identity.principal, Kind::Call).map_err(|full| full.response())?;
+            return Ok(place.with(self.take_in(intake, &identity, connection, &head, body).await?));
+        }
         let Some((server, upstream, stream)) = self.route(head.uri.path()) else {
             return Err(reply::refuse(StatusCode::NOT_FOUND, "no such server; see `custody status`"));
         };
@@ -172,6 +177,29 @@ impl Gateway {
             Method::DELETE => upstream.end(exchange).await,
             _ => Err(reply::not_allowed("POST, GET, DELETE")),
         }
+    }
+
+    /// What a host tells beside its messages.
+    async fn take_in(
+        &self,
+        intake: Intake,
+        identity: &Identity,
+        connection: &Connection,
+        head: &Parts,
+        body: Incoming,
+    ) -> Result<Response<Body>, Response<Body>> {
+        if head.method != Method::POST {
+            return Err(reply::not_allowed("POST"));
+        }
+        let started = tokio::time::Instant::now();
+        let _room = self.room_for(&body).await?;
+        let within = self.core.config().limits.body().saturating_sub(started.elapsed());
+        let bytes = self.read_body(body, within).await?;
+        if bytes.len() > intake.limit() {
+            let why = format!("at most {} bytes are taken here", intake.limit());
+            return Err(reply::refuse(StatusCode::PAYLOAD_TOO_LARGE, &why));
+        }
+        intake.take(&self.core, identity, &connection.address.to_string(), &head.headers, bytes)
     }
 
     /// `/mcp/<server>`, and for HTTP+SSE `/mcp/<server>/messages/<stream>`.

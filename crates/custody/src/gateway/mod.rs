@@ -8,6 +8,7 @@ mod gated;
 pub mod headers;
 pub mod http;
 pub mod identity;
+mod intake;
 mod legacy;
 mod places;
 mod pool;

@@ -7,17 +7,20 @@ use crate::{
 use custody_engine::{
     behavior::Baseline,
     detect::{EventKind, Facts, Heard, PolicyOutcome, Rules},
+    host::{UserFacts, Watch},
     investigate::Known,
     manifest::Pins,
     policy::{Action, Policies, Query},
     wire,
 };
 use custody_model::*;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     path::PathBuf,
     sync::Arc,
+    time::Duration,
 };
 
 /// Calls that wait for their answer; beyond, the oldest are taken for unanswered.
@@ -77,6 +80,9 @@ pub struct Memory {
     undoes: HashMap<ActionId, ActionId>,
     modes: BTreeMap<String, custody_engine::detect::RuleMode>,
     config: Option<Config>,
+    /// What hooks told, and in which clients one is installed, by file.
+    watch: Option<Watch>,
+    hooks: BTreeMap<String, String>,
 }
 
 impl Memory {
@@ -92,6 +98,9 @@ impl Memory {
         }
         match &open.entry.event {
             Event::SessionStarted => {
+                if let (Some(watch), Some(session)) = (&mut self.watch, open.entry.session) {
+                    watch.began(session);
+                }
                 if let (Some(session), Some(detail)) = (open.entry.session, detail::<SessionDetail>(open)) {
                     self.identities.insert(session, detail.identity);
                 }
@@ -113,7 +122,32 @@ impl Memory {
                 self.tools.insert(server.clone(), definitions.iter().map(|(name, _)| name.clone()).collect());
                 Again::Nothing
             }
-            Event::DaemonStarted { .. } => Again::Started,
+            Event::SessionEnded { .. } => {
+                if let (Some(watch), Some(session)) = (&mut self.watch, open.entry.session) {
+                    watch.ended(session);
+                }
+                Again::Nothing
+            }
+            Event::HostTold { source: HostSource::ClaudeCode, word } => {
+                if let (Some(watch), Some(session)) = (&mut self.watch, open.entry.session) {
+                    watch.told(session, *word, open.entry.at);
+                }
+                Again::Nothing
+            }
+            Event::OperatorActed { verb } if verb == "install_hook" || verb == "remove_hook" => {
+                let said = open.detail.as_ref().map(|detail| &detail["detail"]);
+                if let Some(file) = said.and_then(|said| said["file"].as_str()) {
+                    self.hooks.remove(file);
+                    let client = said.and_then(|said| said["client"].as_str()).filter(|_| verb == "install_hook");
+                    self.hooks.extend(client.map(|client| (file.to_owned(), client.to_owned())));
+                }
+                Again::Nothing
+            }
+            Event::DaemonStarted { .. } => {
+                let idle = self.config.as_ref().map(|config| config.sessions.idle()).unwrap_or(Duration::from_secs(1800));
+                self.watch = Some(Watch::since(open.entry.at, SignedDuration::try_from(idle).unwrap_or(SignedDuration::MAX)));
+                Again::Started
+            }
             Event::ConfigLoaded { what, digest } => self.loaded(open, what, *digest),
             Event::RuleSuppressed { .. } => detail(open).map_or(Again::Nothing, Again::Silenced),
             Event::RuleHeard { suppression, .. } => Again::Heard(Heard::Id(*suppression)),
@@ -273,10 +307,17 @@ impl Memory {
                 arguments: arguments.unwrap_or(Value::Null),
                 hints,
                 listed_since,
+                user: self.user(about, event, open.entry.at),
                 ..about.clone()
             });
         }
         all
+    }
+
+    /// As `core::host` asks it.
+    fn user(&self, about: &Facts, event: EventKind, at: Timestamp) -> Option<UserFacts> {
+        let hooked = event == EventKind::ToolInvoked && self.hooks.values().any(|client| *client == about.identity.principal.0);
+        self.watch.as_ref().filter(|_| hooked)?.user(about.session?, at)
     }
 
     fn is_frozen(&self, about: &Facts, message: &Message) -> bool {

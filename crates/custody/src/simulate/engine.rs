@@ -427,6 +427,7 @@ impl Simulation<'_> {
             returned: None,
             drift: None,
             hijack: None,
+            user: None,
         }
     }
 
@@ -457,6 +458,7 @@ impl Simulation<'_> {
             returned: Some(call.returned),
             drift: None,
             hijack: None,
+            user: None,
         };
         self.totals.entries += 1;
         self.observe(&facts, now);

@@ -63,6 +63,9 @@ pub struct ClientRecord {
     /// Account (uid) that owns that file: the one the client runs as.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<u32>,
+    /// Whether it is the key of a hook: a client with one tells of its user (D13).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hook: bool,
 }
 
 /// The clients of one home, as the file says now: reloads when the file is replaced.
@@ -111,6 +114,27 @@ impl Clients {
         self.current().records.clone()
     }
 
+    /// Whether a hook is installed in this client.
+    pub fn has_hook(&self, principal: &PrincipalName) -> bool {
+        self.current().records.iter().any(|one| one.hook && one.principal == *principal)
+    }
+
+    /// Mints the key of a client's hook, in place of the one that was in the same file.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn mint_for_hook(path: &Path, principal: PrincipalName, file: &Path, now: Timestamp) -> Result<Secret, ClientError> {
+        let io = |source| ClientError::Io { path: path.display().to_string(), source };
+        let key = Secret::mint(KEY_PREFIX).map_err(io)?;
+        let owner = std::fs::metadata(file).ok().map(|metadata| metadata.uid());
+        let record = ClientRecord { principal, key_sha256: key.digest(), created: now, file: Some(file.to_owned()), owner, hook: true };
+        rewrite(path, |records| {
+            records.retain(|one| !(one.hook && one.file.as_deref() == Some(file)));
+            records.push(record);
+        })?;
+        Ok(key)
+    }
+
     /// Mints a key for a client and registers it. Earlier keys of the same client stay valid.
     ///
     /// # Errors
@@ -128,7 +152,7 @@ impl Clients {
     /// See [`ClientError`].
     pub fn register(path: &Path, key: &Secret, principal: PrincipalName, file: Option<&Path>, now: Timestamp) -> Result<(), ClientError> {
         let owner = file.and_then(|file| std::fs::metadata(file).ok()).map(|metadata| metadata.uid());
-        let record = ClientRecord { principal, key_sha256: key.digest(), created: now, file: file.map(Path::to_owned), owner };
+        let record = ClientRecord { principal, key_sha256: key.digest(), created: now, file: file.map(Path::to_owned), owner, hook: false };
         rewrite(path, |records| {
             records.retain(|one| one.key_sha256 != record.key_sha256);
             records.push(record);

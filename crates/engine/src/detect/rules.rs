@@ -43,6 +43,7 @@ pub fn shipped() -> &'static [(&'static str, &'static str)] {
         ("mcp-029-secret-new-to-role.yml", include_str!("../../../../rules/mcp-029-secret-new-to-role.yml")),
         ("mcp-030-rapid-changes.yml", include_str!("../../../../rules/mcp-030-rapid-changes.yml")),
         ("mcp-040-hijacked-agent.yml", include_str!("../../../../rules/mcp-040-hijacked-agent.yml")),
+        ("mcp-041-nobody-there.yml", include_str!("../../../../rules/mcp-041-nobody-there.yml")),
     ]
 }
 

@@ -46,6 +46,7 @@ pub(super) fn call(tool: &str, denied: bool) -> Facts {
         returned: None,
         drift: None,
         hijack: None,
+        user: None,
     }
 }
 

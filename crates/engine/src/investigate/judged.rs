@@ -1,7 +1,10 @@
 //! A recorded session as [`crate::hijack`] reads it: the ledger's sessions are judged as those of a file are.
 
 use super::record;
-use crate::hijack::{self, Event, Moved, Session};
+use crate::{
+    hijack::{self, Event, Moved, Session},
+    host,
+};
 use custody_model::{Direction, Event as Recorded, LeafIndex, OpenEntry, ServerName, SessionId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -25,6 +28,9 @@ pub struct Judged {
     pub calls: Vec<JudgedCall>,
     /// What moved the verdict most.
     pub moved: Vec<Moved>,
+    /// Whether the user's words were known: a host told them.
+    #[serde(default)]
+    pub sighted: bool,
     /// The last message that was looked at.
     #[serde(default)]
     pub upto: Option<LeafIndex>,
@@ -57,7 +63,7 @@ pub struct JudgedCall {
 /// What is known of a session beside its entries.
 #[derive(Debug, Clone, Default)]
 pub struct Known {
-    /// The user's words, where a host tells them: the traffic does not have them.
+    /// The user's words, where something beside the entries tells them; else those that the entries have of a host count.
     pub task: Option<String>,
     /// Names of tools by server, as they were listed to anybody: an agent of the newest revision need not list them itself.
     pub tools: Vec<(ServerName, Vec<String>)>,
@@ -95,6 +101,7 @@ pub fn judged(session: SessionId, entries: &[OpenEntry], known: &Known) -> Judge
         source,
         calls: calls.collect(),
         moved: verdict.moved,
+        sighted: view.task.is_some(),
         upto: last_message(entries),
     }
 }
@@ -124,7 +131,11 @@ pub fn hijack_session(entries: &[OpenEntry], known: &Known) -> (Session, Vec<Lea
     steps.extend(record.contents.into_iter().map(|content| (content.leaf, Step::Told(content))));
     steps.sort_by_key(|(leaf, _)| *leaf);
     let mut positions = vec![None; steps.len()];
-    let mut session = Session { task: known.task.clone(), tools: listed(entries, known), events: Vec::with_capacity(steps.len()) };
+    let mut session = Session {
+        task: known.task.clone().or_else(|| host::task(entries)),
+        tools: listed(entries, known),
+        events: Vec::with_capacity(steps.len()),
+    };
     let mut leaves = Vec::with_capacity(steps.len());
     for (position, (leaf, step)) in steps.into_iter().enumerate() {
         leaves.push(leaf);

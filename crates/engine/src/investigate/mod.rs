@@ -6,6 +6,7 @@
 //! Deliberately absent: lists of known injection phrases. A payload can be worded in any way; what it cannot avoid is to
 //! name what the agent then does. [`source()`] works from those links alone.
 
+mod context;
 mod decode;
 mod features;
 mod judged;
@@ -19,6 +20,7 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+pub use context::{Context, Origin, Piece, context, difference, origin_of, origin_of_turn};
 pub use judged::{Judged, JudgedCall, JudgedSource, Known, hijack_session, judged, kept};
 pub use source::{source, source_given};
 pub use summary::{CaseSummary, Touched, summary};

@@ -38,7 +38,10 @@ const EXCERPT: usize = 1200;
 /// `None` when nothing that was recorded before the call holds anything of it, or the call is not among the entries. Bounded:
 /// time grows with the recorded text. Confidence is rough: half of the answers near 0.5 are right.
 pub fn source(entries: &[OpenEntry], trigger: LeafIndex) -> Option<InjectionSource> {
-    source_given(entries, trigger, "")
+    let session = entries.iter().find(|open| open.leaf == trigger)?.entry.session;
+    let own: Vec<OpenEntry> =
+        entries.iter().filter(|open| open.entry.session == session && crate::host::told_in(open).is_some()).cloned().collect();
+    source_given(entries, trigger, &crate::host::task(&own).unwrap_or_default())
 }
 
 /// As [`source`], where the words of the user's task are known: what they explain counts less.

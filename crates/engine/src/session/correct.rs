@@ -22,6 +22,7 @@ impl SessionGraph {
         self.silent.insert((into.last, session));
         into.related.extend(from.related.into_iter().chain([other]).filter(|id| *id != session));
         into.hints.extend(from.hints);
+        into.hooks.extend(from.hooks);
         into.open.extend(from.open);
         for tie in from.links {
             let key = (into.identity.principal.clone(), tie.link.clone());
@@ -77,11 +78,13 @@ impl SessionGraph {
         moved.iter_mut().for_each(|tie| tie.from = other);
         let goes = |link: &Link| moved.iter().any(|tie| tie.link == *link);
         let hinted = |hint: &String| goes(&Link::Hint(hint.clone()));
+        let hooked = |hook: &String| goes(&Link::Hook(hook.clone()));
         let part = Run {
             identity: run.identity.clone(),
             open: run.open.extract_if(.., |link| goes(link)).collect(),
             last: moved.iter().map(|tie| tie.last).max().unwrap_or(run.last),
             hints: run.hints.extract_if(.., |hint| hinted(hint)).collect(),
+            hooks: run.hooks.extract_if(.., |hook| hooked(hook)).collect(),
             related: run.related.iter().copied().chain([session]).filter(|id| *id != other).collect(),
             links: moved,
             scopes: None,

@@ -15,12 +15,15 @@ mod correct;
 #[cfg(test)]
 mod tests;
 
-use custody_model::{Assurance, Identity, Link, LinkKind, PrincipalName, Scope, SessionId};
+use custody_model::{Assurance, Identity, Link, LinkKind, PrincipalName, ProcessRef, Scope, SessionId};
 use jiff::{SignedDuration, Timestamp};
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
     sync::Arc,
 };
+
+/// Host sessions that one run may have open at once.
+const MAX_HOOKS: usize = 16;
 
 /// When sessions end by themselves, and how many there may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,6 +117,8 @@ struct Run {
     last: Timestamp,
     /// The hint it carries, once it has one; several after a join.
     hints: Vec<String>,
+    /// The host's sessions that its hook told of and that are not over.
+    hooks: Vec<String>,
     /// Sessions that it was joined with or split from: their freezes hold for it.
     related: BTreeSet<SessionId>,
     /// What a freeze of it names, until links or relations change: asked for with every message.
@@ -186,6 +191,33 @@ impl SessionGraph {
         added
     }
 
+    /// The session of what a host tells beside its messages (R3). `hook` is the host's own id of its session; `near` are processes that
+    /// the host says are its own, which find a session that the operating system tied to one of them, and tie nothing.
+    ///
+    /// A host's session that was not told of before belongs to the process, else to the principal's latest session unless that one
+    /// is another host session's that goes on. Else a session begins.
+    pub fn observe_host(
+        &mut self,
+        now: Timestamp,
+        identity: &Identity,
+        links: &[Link],
+        near: &[ProcessRef],
+        fresh: impl FnOnce() -> SessionId,
+    ) -> Attribution {
+        let owner = |link: &Link| self.owners.get(&(identity.principal.clone(), link.clone())).copied();
+        let known = links.iter().any(|link| owner(link).is_some());
+        let process = near.iter().find_map(|process| owner(&Link::Process(*process))).filter(|_| !known);
+        match process {
+            None => self.observe(now, identity, links, fresh),
+            Some(session) => {
+                let mut shown = links.to_vec();
+                shown.push(Link::Principal(identity.principal.clone()));
+                let added = self.tie(now, session, &shown);
+                Attribution { session, started: false, by: Some(LinkKind::Process), added, ended: Vec::new() }
+            }
+        }
+    }
+
     /// Ends sessions that were silent too long. The gateway calls it now and then; [`Self::observe`] does so too.
     pub fn sweep(&mut self, now: Timestamp) -> Vec<(SessionId, EndReason)> {
         let mut over = Vec::new();
@@ -207,6 +239,9 @@ impl SessionGraph {
         self.owners.remove(&(principal.clone(), link.clone()));
         for run in self.runs.values_mut().filter(|run| run.identity.principal == *principal) {
             run.open.retain(|open| open != link);
+            if let Link::Hook(over) = link {
+                run.hooks.retain(|hook| hook != over);
+            }
         }
     }
 
@@ -282,6 +317,7 @@ impl SessionGraph {
 
     fn find(&self, now: Timestamp, identity: &Identity, shown: &[Link]) -> Option<(SessionId, LinkKind)> {
         let hint = shown.iter().find_map(|link| if let Link::Hint(hint) = link { Some(hint) } else { None });
+        let hook = shown.iter().find_map(|link| if let Link::Hook(hook) = link { Some(hook) } else { None });
         shown.iter().find_map(|link| {
             let session = *self.owners.get(&(identity.principal.clone(), link.clone()))?;
             let run = &self.runs[&session];
@@ -292,7 +328,10 @@ impl SessionGraph {
                 Some(hint) => run.hints.contains(hint),
             };
             let believed = match link {
-                Link::Principal(_) => identity.assurance != Assurance::Unverified && now.duration_since(run.last) < self.limits.idle,
+                Link::Principal(_) => {
+                    let same_host = hook.is_none_or(|hook| run.hooks.is_empty() || run.hooks.contains(hook));
+                    same_host && identity.assurance != Assurance::Unverified && now.duration_since(run.last) < self.limits.idle
+                }
                 Link::RequestState(..) | Link::Task(..) => identity.assurance != Assurance::Unverified,
                 _ => true,
             };
@@ -316,6 +355,14 @@ impl SessionGraph {
                 && run.hints.is_empty()
             {
                 run.hints.push(hint.clone());
+            }
+            if let Link::Hook(hook) = link
+                && !run.hooks.contains(hook)
+            {
+                if run.hooks.len() >= MAX_HOOKS {
+                    run.hooks.remove(0);
+                }
+                run.hooks.push(hook.clone());
             }
             if is_carrier(link) && !run.open.contains(link) {
                 run.open.push(link.clone());
@@ -359,6 +406,7 @@ impl SessionGraph {
             open: Vec::new(),
             last: now,
             hints: Vec::new(),
+            hooks: Vec::new(),
             related: BTreeSet::new(),
             scopes: None,
         };
@@ -402,8 +450,9 @@ fn rank(link: &Link) -> u8 {
         Link::RequestState(..) => 3,
         Link::Task(..) => 4,
         Link::Hint(_) => 5,
-        Link::Trace(_) => 6,
-        Link::Principal(_) => 7,
+        Link::Hook(_) => 6,
+        Link::Trace(_) => 7,
+        Link::Principal(_) => 8,
     }
 }
 
@@ -419,7 +468,7 @@ fn is_handed_out(link: &Link) -> bool {
 
 /// Links of which one run may show any number, each for a short time.
 fn is_passing(link: &Link) -> bool {
-    matches!(link, Link::Trace(_) | Link::RequestState(..) | Link::Task(..))
+    matches!(link, Link::Trace(_) | Link::Hook(_) | Link::RequestState(..) | Link::Task(..))
 }
 
 /// A freeze of a session names its processes; connections of a principal are cut off by the principal's name.

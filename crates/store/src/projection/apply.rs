@@ -323,6 +323,7 @@ async fn apply(db: &mut SqliteConnection, open: &OpenEntry, corrections: &Correc
         | Event::Message(_)
         | Event::OperatorActed { .. }
         | Event::SessionJudged { .. }
+        | Event::HostTold { .. }
         | Event::AccessRefused { .. } => {}
     }
     Ok(())

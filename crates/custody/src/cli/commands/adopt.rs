@@ -126,7 +126,7 @@ fn shown(difference: &str) -> String {
 }
 
 /// Custody's own acts are in the ledger too (promise 7). The act itself is done: a failure to record it is said, not hidden.
-async fn record(place: &Place, home: &Home, verb: &str, detail: serde_json::Value, output: &Output) {
+pub(super) async fn record(place: &Place, home: &Home, verb: &str, detail: serde_json::Value, output: &Output) {
     let recorded = async {
         let backend = Backend::connect_to_act(place, home).await?;
         let recorded = backend.acted(ActRequest { verb: verb.into(), detail }).await;
@@ -139,7 +139,7 @@ async fn record(place: &Place, home: &Home, verb: &str, detail: serde_json::Valu
 }
 
 /// What the client shall start: `custody` when that is this program, else its full path.
-fn program() -> String {
+pub(super) fn program() -> String {
     let Ok(this) = std::env::current_exe().and_then(std::fs::canonicalize) else { return "custody".into() };
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).map(|directory| directory.join("custody")).find(|file| file.is_file());

@@ -8,6 +8,7 @@ pub mod evidence;
 pub mod find;
 pub mod findings;
 pub mod held;
+pub mod hook;
 pub mod incidents;
 pub mod init;
 pub mod learn;

@@ -145,7 +145,7 @@ fn link(link: &Link) -> String {
         Link::RequestState(server, digest) => format!("sha256 {digest} at {server}"),
         Link::Process(process) => format!("pid {}, started at tick {}", process.pid, process.start_ticks),
         Link::Connection(id) => id.to_string(),
-        Link::Hint(text) | Link::Trace(text) => text.clone(),
+        Link::Hint(text) | Link::Hook(text) | Link::Trace(text) => text.clone(),
         Link::Principal(name) => name.to_string(),
     }
 }

@@ -9,6 +9,7 @@ mod identity;
 mod outcome;
 mod policy;
 mod tool;
+mod user;
 
 use crate::behavior::Signals;
 use custody_model::{DangerClass, DenyReason, Direction, Identity, LeafIndex, Outcome, PolicyId, ServerName, SessionId};
@@ -60,6 +61,8 @@ pub struct Facts {
     pub drift: Option<DriftFacts>,
     /// For a session that was judged: what is thought of it.
     pub hijack: Option<HijackFacts>,
+    /// Whether a user is there. `None`: no hook is installed for the client, or nobody knows.
+    pub user: Option<crate::host::UserFacts>,
 }
 
 /// What is thought of a session as a whole (D9), in the words of [`crate::hijack`].
@@ -186,6 +189,7 @@ impl Facts {
             returned: None,
             drift: None,
             hijack: None,
+            user: None,
         }
     }
 }
@@ -319,6 +323,7 @@ pub fn all() -> impl Iterator<Item = &'static Fact> {
         identity::FACTS,
         frame::FACTS,
         hijack::FACTS,
+        user::FACTS,
         behavior::FACTS,
         behavior::RATE,
         behavior::USAGE,
