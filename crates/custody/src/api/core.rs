@@ -25,7 +25,7 @@ impl Service for Core {
 
     async fn session(self: Arc<Self>, id: SessionId) -> Result<SessionView, ApiError> {
         self.settled().await;
-        queries::session(self.projection(), id).await
+        queries::session(self.projection(), self.ledger().reader(), id).await
     }
 
     async fn join_sessions(
@@ -46,6 +46,18 @@ impl Service for Core {
         reason: String,
     ) -> Result<SessionId, ApiError> {
         whole(async move { Core::split_session(&self, &by, session, at, &reason).await }).await
+    }
+
+    async fn context(
+        self: Arc<Self>,
+        by: OperatorName,
+        id: SessionId,
+        request: super::ContextRequest,
+    ) -> Result<custody_engine::investigate::Context, ApiError> {
+        self.settled().await;
+        let context = super::context::read(self.projection(), self.ledger().reader(), id, &request).await?;
+        let Some(reason) = request.reason else { return Ok(super::context::previews(context)) };
+        blocking(move || self.context_opened(&by, &context, &reason).map(|()| context)).await
     }
 
     async fn incidents(self: Arc<Self>) -> Result<Vec<CaseRow>, ApiError> {

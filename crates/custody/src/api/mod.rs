@@ -5,6 +5,7 @@
 //! `{"error": {"code", "message", "help"}}`. Beside it [`mod@outside`]: `GET /metrics`, `/healthz`, `/readyz`.
 
 mod client;
+mod context;
 mod core;
 mod daemon;
 mod error;
@@ -24,6 +25,8 @@ mod sessions;
 mod view;
 
 pub use client::{ApiClient, ClientError};
+pub use context::ContextRequest;
+pub(crate) use context::context_as;
 pub(crate) use core::with_causes;
 pub use daemon::DaemonFile;
 pub use error::{ApiError, ErrorBody};

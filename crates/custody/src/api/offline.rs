@@ -116,7 +116,16 @@ impl Offline {
     pub async fn session(&self, id: &str) -> Result<SessionView, ApiError> {
         let prefix = super::router::prefix("session", id, SessionId::PREFIX)?;
         let id = super::router::only("session", id, self.projection.sessions_like(&prefix).await?)?;
-        queries::session(&self.projection, id).await
+        queries::session(&self.projection, self.reader.clone(), id).await
+    }
+
+    /// As [`super::Service::context`] without a reason; a unique prefix is enough.
+    #[allow(clippy::missing_errors_doc)]
+    pub async fn context(&self, id: &str, request: &super::ContextRequest) -> Result<custody_engine::investigate::Context, ApiError> {
+        let prefix = super::router::prefix("session", id, SessionId::PREFIX)?;
+        let id = super::router::only("session", id, self.projection.sessions_like(&prefix).await?)?;
+        let context = super::context::read(&self.projection, self.reader.clone(), id, request).await?;
+        Ok(super::context::previews(context))
     }
 
     /// As [`super::Service::findings`].

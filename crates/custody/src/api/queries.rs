@@ -2,7 +2,10 @@
 
 use super::{ApiError, CaseRow, IncidentView, SessionRow, SessionView};
 use crate::core::reading;
-use custody_engine::investigate::{self, Judged, Known};
+use custody_engine::{
+    host,
+    investigate::{self, Judged, Known},
+};
 use custody_model::{CaseId, LeafIndex, OpenEntry, SessionId};
 use custody_store::{
     ledger::Reader,
@@ -17,9 +20,11 @@ pub(super) async fn sessions(projection: &Projection) -> Result<Vec<SessionRow>,
     Ok(projection.sessions(SESSIONS).await?)
 }
 
-pub(super) async fn session(projection: &Projection, id: SessionId) -> Result<SessionView, ApiError> {
+pub(super) async fn session(projection: &Projection, reader: Reader, id: SessionId) -> Result<SessionView, ApiError> {
     let session = projection.session(id).await?.ok_or_else(|| ApiError::NotFound { what: "session".into(), id: id.to_string() })?;
+    let builds = super::context::builds(projection, reader, session.id, session.principal.as_ref()).await?;
     Ok(SessionView {
+        builds,
         calls: projection.calls_of(id).await?,
         findings: projection.findings_of_session(id).await?,
         links: projection.links_of(id).await?,
@@ -56,9 +61,11 @@ pub(super) async fn incident(projection: &Projection, reader: Reader, id: CaseId
             open.entry.session = shown.get(&open.leaf).copied().or(open.entry.session);
         }
         let (timeline, summary) = (investigate::timeline(&entries), investigate::summary(&entries));
-        (timeline, summary, verdicts(entries, &known))
+        let builds = host::builds(&entries);
+        (timeline, summary, builds, verdicts(entries, &known))
     });
-    let (timeline, summary, verdicts) = investigated.await.map_err(|error| ApiError::Failed { message: error.to_string(), help: None })?;
+    let (timeline, summary, builds, verdicts) =
+        investigated.await.map_err(|error| ApiError::Failed { message: error.to_string(), help: None })?;
     Ok(IncidentView {
         incident,
         findings,
@@ -67,6 +74,7 @@ pub(super) async fn incident(projection: &Projection, reader: Reader, id: CaseId
         evidence: projection.evidence_of(id).await?,
         timeline,
         summary,
+        builds,
         verdicts,
     })
 }

@@ -117,6 +117,7 @@ pub fn router<S: Service>(service: Arc<S>, operators: Operators, names: Names) -
         .merge(super::rules::routes())
         .merge(super::findings::routes())
         .merge(super::sessions::routes())
+        .merge(super::context::routes())
         .merge(super::privacy::routes())
         .fallback(|| async { ApiError::NotFound { what: "resource".into(), id: "at this path".into() } })
         .method_not_allowed_fallback(|| async { ApiError::BadRequest("this path has another method".into()) })

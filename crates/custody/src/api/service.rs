@@ -35,6 +35,13 @@ pub trait Service: Send + Sync + 'static {
         at: LeafIndex,
         reason: String,
     ) -> impl Future<Output = Result<SessionId, ApiError>> + Send;
+    /// The model's view at one moment; with a reason whole texts, after the look is recorded (R3, R8).
+    fn context(
+        self: Arc<Self>,
+        by: OperatorName,
+        id: SessionId,
+        request: super::ContextRequest,
+    ) -> impl Future<Output = Result<custody_engine::investigate::Context, ApiError>> + Send;
     /// All cases, newest first.
     fn incidents(self: Arc<Self>) -> impl Future<Output = Result<Vec<CaseRow>, ApiError>> + Send;
     /// One case.

@@ -1,7 +1,10 @@
 //! One session and one incident with everything that belongs to them.
 
 use super::rows::{ActionRow, CallRow, CaseRow, CorrectionRow, EvidenceRow, FindingRow, LinkRow, SessionRow};
-use custody_engine::investigate::{CaseSummary, Judged, Moment};
+use custody_engine::{
+    host::Builds,
+    investigate::{CaseSummary, Judged, Moment},
+};
 use custody_model::{AlertRecord, Digest, ItemReport};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -21,6 +24,9 @@ pub struct SessionView {
     /// How persons corrected it.
     #[serde(default)]
     pub corrections: Vec<CorrectionRow>,
+    /// Model and program, as far as somebody said so, and what changed since the principal's last sessions (I11).
+    #[serde(default)]
+    pub builds: Builds,
 }
 
 /// `incident show`.
@@ -40,6 +46,9 @@ pub struct IncidentView {
     pub timeline: Vec<Moment>,
     /// What was called, read and written (T4).
     pub summary: CaseSummary,
+    /// Model and program of the agents, as far as somebody said so (I11).
+    #[serde(default)]
+    pub builds: Builds,
     /// Whether the agent of each session was turned, with the words and the calls side by side (D9, I4).
     #[serde(default)]
     pub verdicts: Vec<Judged>,

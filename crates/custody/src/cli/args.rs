@@ -59,6 +59,8 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: SessionCommand,
     },
+    /// What the model had before it after an entry, in order and with its origin, and what cannot be seen from here
+    Context(super::commands::context::ContextArgs),
     /// List incidents, newest first
     Incidents,
     /// One incident

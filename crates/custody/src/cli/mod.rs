@@ -54,6 +54,7 @@ fn run(cli: Cli, output: &Output) -> Result<ExitCode, Failure> {
         }
         Command::Sessions(args) => block_on(commands::sessions::list(&place, &args, output))?,
         Command::Session { command } => block_on(commands::sessions::run(&place, command, output))?,
+        Command::Context(args) => block_on(commands::context::run(&place, args, output))?,
         Command::Incidents => block_on(commands::incidents::list(&place, output))?,
         Command::Incident { command: IncidentCommand::Show { id } } => block_on(commands::incidents::show(&place, &id, output))?,
         Command::Contain(args) => block_on(commands::contain::contain(&place, args, output))?,

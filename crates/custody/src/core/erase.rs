@@ -202,6 +202,18 @@ impl Core {
         Ok(())
     }
 
+    /// Records that a person reads a session's context whole (R8); then it may be shown.
+    ///
+    /// # Errors
+    /// It cannot be recorded; nothing is shown.
+    pub fn context_opened(&self, by: &OperatorName, context: &custody_engine::investigate::Context, reason: &str) -> Result<(), CoreError> {
+        let detail = serde_json::json!({"by": by, "reason": reason, "context": {"from": context.from, "pieces": context.pieces.len()}});
+        let event = Event::ContentOpened { leaf: context.at };
+        self.ledger.record(Draft { at: self.now(), session: Some(context.session), event, detail: Some(detail), body: None })?;
+        self.ledger.sync()?;
+        Ok(())
+    }
+
     /// Opens one entry for a person: the look is recorded first, then the content read with the daemon's eyes (R8).
     ///
     /// # Errors

@@ -237,7 +237,8 @@ impl View {
     }
 
     fn message(&mut self, open: &OpenEntry, message: &Message) {
-        let Some(size) = open.entry.body.as_ref().map(|body| body.size) else { return };
+        let recorded = open.entry.body.as_ref().map(|body| body.size);
+        let Some(size) = recorded.or_else(|| open.body.as_ref().map(|body| body.len() as u64)) else { return };
         let value: Option<Value> = open.body.as_ref().and_then(|body| serde_json::from_slice(body).ok());
         let detail: MessageDetail = open.detail.as_ref().and_then(|detail| serde_json::from_value(detail.clone()).ok()).unwrap_or_default();
         let named = |value: &Value| {
@@ -272,7 +273,8 @@ impl View {
         };
         let bytes = text.as_ref().map_or(size, |text| text.len() as u64);
         let at = self.push(Piece { server: Some(message.server.clone()), tool, note, ..piece(open, what, "wire", bytes, text) });
-        let replaces = matches!(what, Origin::ToolDefinitions | Origin::ResourceListing | Origin::PromptListing | Origin::ServerInstructions);
+        let replaces =
+            matches!(what, Origin::ToolDefinitions | Origin::ResourceListing | Origin::PromptListing | Origin::ServerInstructions);
         // A further page stands beside the first one.
         let further = value.as_ref().is_some_and(|value| value["result"]["nextCursor"].is_string());
         if replaces
@@ -334,10 +336,13 @@ impl View {
             }
         };
         let host = self.hook || self.otlp;
-        say(has(Origin::UserTurn), match host {
-            true => "the user's words: the host told none of them",
-            false => "the user's words: no host tells them (`custody hook claude-code`, `_meta`, OTLP)",
-        });
+        say(
+            has(Origin::UserTurn),
+            match host {
+                true => "the user's words: the host told none of them",
+                false => "the user's words: no host tells them (`custody hook claude-code`, `_meta`, OTLP)",
+            },
+        );
         say(has(Origin::SystemPrompt), "the system prompt: hooks and transcripts do not have it, `gen_ai.system_instructions` does");
         say(self.hook || has(Origin::BuiltInCall), "the host's own tools (shell, files, web): no hook tells of them");
         say(has(Origin::Decision), "what the agent thought and said: no transcript was told");
@@ -354,16 +359,8 @@ impl View {
         if self.left_out > 0 {
             unseen.push(format!("{} pieces beyond the first {MAX_PIECES}", self.left_out));
         }
-        let mut context = Context {
-            session,
-            at,
-            from: None,
-            pieces: self.pieces,
-            gone: Vec::new(),
-            tokens: 0,
-            totals: BTreeMap::new(),
-            unseen,
-        };
+        let mut context =
+            Context { session, at, from: None, pieces: self.pieces, gone: Vec::new(), tokens: 0, totals: BTreeMap::new(), unseen };
         context.count();
         context
     }

@@ -230,3 +230,96 @@ fn a_recorded_session_is_judged_as_one_of_a_file_is() {
     assert!(found.excerpt.contains("collect.outside.example"), "{found:#?}");
     assert!(verdict.calls.iter().any(|call| leaves[call.event] == driven), "{:#?}", verdict.calls);
 }
+
+fn told(story: &mut Story, word: HostWord, turns: &[(TurnKind, Option<&str>, &str)]) -> LeafIndex {
+    let turn = |(what, tool, text): &(TurnKind, Option<&str>, &str)| HostTurn {
+        what: *what,
+        transcript: false,
+        tool: tool.map(str::to_owned),
+        call: None,
+        text: (*text).to_owned(),
+        cut: 0,
+    };
+    let detail = HostDetail { event: "x".to_owned(), turns: turns.iter().map(turn).collect(), ..HostDetail::default() };
+    story.push(Event::HostTold { source: HostSource::ClaudeCode, word }, Some(serde_json::to_value(detail).unwrap()), None)
+}
+
+fn list(story: &mut Story, tool: &str) -> LeafIndex {
+    let asks = story.message(Direction::ToServer, None, Outcome::Allowed, json!({"id": 1, "method": "tools/list"}));
+    let tools = json!({"id": 1, "result": {"tools": [{"name": tool, "description": "It reads."}]}});
+    story.message(Direction::ToAgent, Some(asks), Outcome::Allowed, tools)
+}
+
+#[test]
+fn the_models_view_at_a_moment_and_between_two() {
+    let mut story = Story::new();
+    let first = list(&mut story, "read_file");
+    told(&mut story, HostWord::UserTurn, &[(TurnKind::User, None, "Sum up q1.")]);
+    // The same words again, and a call that the wire shows: neither counts twice.
+    told(
+        &mut story,
+        HostWord::ToolCalled,
+        &[(TurnKind::User, None, "Sum up q1."), (TurnKind::ToolCall, Some("mcp__practice__read_file"), "")],
+    );
+    told(&mut story, HostWord::ToolReturned, &[(TurnKind::ToolResult, Some("Bash"), "q1.txt")]);
+    let read = story.reads("q1.txt", "Costs stayed flat.");
+    let denied = story.call("send_mail", json!({"to": "x"}), Outcome::Denied);
+    let second = list(&mut story, "read_file_2");
+    let session = SessionId(Uuid::from_u128(1));
+
+    let at_read = context(session, &story.0, read);
+    let shown: Vec<(Origin, u64)> = at_read.pieces.iter().map(|piece| (piece.what, piece.leaf.0)).collect();
+    let (user, result) = (first.0 + 1, first.0 + 3);
+    assert_eq!(
+        shown,
+        [
+            (Origin::ToolDefinitions, first.0),
+            (Origin::UserTurn, user),
+            (Origin::BuiltInResult, result),
+            (Origin::Call, read.0 - 1),
+            (Origin::ToolResult, read.0)
+        ]
+    );
+    assert_eq!(at_read.pieces[4].tool.as_deref(), Some("read_file"));
+    assert_eq!(at_read.pieces[4].text.as_deref(), Some("Costs stayed flat."));
+    assert!(at_read.unseen.iter().any(|what| what.starts_with("the system prompt")), "{:?}", at_read.unseen);
+    assert!(!at_read.unseen.iter().any(|what| what.starts_with("the user's words") || what.starts_with("the host's own tools")));
+
+    let later = difference(session, &story.0, read, second);
+    assert_eq!(later.pieces.iter().map(|piece| piece.leaf).collect::<Vec<_>>(), [denied, second]);
+    assert!(later.pieces[0].note.as_deref().unwrap().starts_with("denied"));
+    assert_eq!(later.gone.iter().map(|piece| (piece.leaf, piece.superseded)).collect::<Vec<_>>(), [(first, Some(second))]);
+
+    let mut short = context(session, &story.0, second);
+    assert_eq!(short.totals[&Origin::ToolDefinitions].0, 1, "what was replaced is out of view");
+    short.previews(4, |text| text.replace("Cost", "----"));
+    assert_eq!(short.pieces[4].text.as_deref(), Some("----…"));
+    let nobody = context(session, &story.0[..3], read);
+    assert!(nobody.unseen.iter().any(|what| what.contains("no host tells them")), "{:?}", nobody.unseen);
+}
+
+#[test]
+fn erased_pieces_are_named_and_hostile_bodies_cost_nothing() {
+    let mut story = Story::new();
+    let read = story.reads("a", "b");
+    story.0[read.0 as usize].body = None;
+    let seal = Sealed {
+        key: KeyId(Uuid::from_u128(1)),
+        commitment: Commitment([0; 32]),
+        digest: Digest([0; 32]),
+        size: 77,
+        stored: 80,
+        pack: 0,
+        offset: 0,
+    };
+    story.0[read.0 as usize].entry.body = Some(seal);
+    for body in [&b"\xff"[..], b"[[[[", b"7", b"{}"] {
+        let call = story.call("x", json!({}), Outcome::Allowed);
+        let answer = story.answer(call, "");
+        story.0[answer.0 as usize].body = Some(body.to_vec());
+    }
+    let context = context(SessionId(Uuid::from_u128(1)), &story.0, LeafIndex(99));
+    let erased = context.pieces.iter().find(|piece| piece.leaf == read).unwrap();
+    assert_eq!((erased.bytes, erased.text.as_deref()), (77, None));
+    assert!(context.unseen.iter().any(|what| what.starts_with("1 pieces that are erased")), "{:?}", context.unseen);
+}

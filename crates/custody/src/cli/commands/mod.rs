@@ -3,6 +3,7 @@
 pub mod adopt;
 pub mod analyze;
 pub mod contain;
+pub mod context;
 pub mod erase;
 pub mod evidence;
 pub mod find;

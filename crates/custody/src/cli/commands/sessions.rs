@@ -89,6 +89,15 @@ async fn show(place: &Place, id: &str, output: &Output) -> Result<ExitCode, Fail
         for row in &view.corrections {
             fact("corrected", correction(row));
         }
+        for seen in &view.builds.seen {
+            let build = &seen.build;
+            let parts = [("", &build.program), ("", &build.version), ("model ", &build.model), ("answered by ", &build.answered)];
+            let said: Vec<String> = parts.iter().filter_map(|(name, part)| Some(format!("{name}{}", part.as_ref()?))).collect();
+            fact("build", format!("{} (said by {}, entry {})", said.join(", "), seen.by, seen.first));
+        }
+        for change in &view.builds.changes {
+            fact("changed", change.clone());
+        }
         if !view.links.is_empty() {
             let rows = view.links.iter().map(|row| {
                 vec![

@@ -1,9 +1,13 @@
 //! What the agent was given to read, in order: definitions, results, resources, prompts, server requests.
 //!
-//! This is the known view: what passed through Custody. What the host added by itself (system prompt, the user's words) is not in it.
+//! This is the known view, with the same words for each piece as `custody context`: what passed through Custody, and what the host told.
 
 use super::{BagError, BagWriter, End, Item, Lines, Seen};
-use custody_model::{Direction, Event, EvidenceItem, Outcome, Presence, Shape, Splice};
+use custody_engine::{
+    host,
+    investigate::{origin_of, origin_of_turn},
+};
+use custody_model::{Direction, Event, EvidenceItem, HostSource, Presence};
 use serde_json::json;
 
 #[derive(Default)]
@@ -18,28 +22,17 @@ impl Item for ContextWindow {
     }
 
     fn see(&mut self, seen: &Seen<'_>, bag: &mut BagWriter) -> Result<(), BagError> {
-        let Event::Message(message) = &seen.entry().event else { return Ok(()) };
-        let delivered = message.direction == Direction::ToAgent
-            && message.outcome == Outcome::Allowed
-            && !message.spliced.contains(&Splice::Withheld)
-            && seen.size().is_some();
-        if !delivered {
+        let message = match &seen.entry().event {
+            Event::Message(message) => message,
+            Event::HostTold { source, .. } => return self.told(seen, *source, bag),
+            _ => return Ok(()),
+        };
+        // What the agent asked for is in the invocation log.
+        if message.direction != Direction::ToAgent || seen.size().is_none() {
             return Ok(());
         }
-        let method = seen.request.and_then(|r| r.method.as_deref());
-        let what = match (message.shape, method) {
-            (Shape::Error, _) => "error",
-            (Shape::Request, _) => "server_request",
-            (Shape::Notification, _) => "notification",
-            (_, Some("tools/list")) => "tool_definitions",
-            (_, Some("tools/call")) => "tool_result",
-            (_, Some("resources/read")) => "resource",
-            (_, Some("resources/list" | "resources/templates/list")) => "resource_listing",
-            (_, Some("prompts/get")) => "prompt",
-            (_, Some("prompts/list")) => "prompt_listing",
-            (_, Some("initialize" | "server/discover")) => "server_instructions",
-            _ => "other",
-        };
+        let method = seen.request.and_then(|r| r.method.as_deref()).or(message.method.as_deref());
+        let Some(what) = origin_of(message, method) else { return Ok(()) };
         let line = json!({
             "order": self.order,
             "leaf": seen.leaf(),
@@ -58,5 +51,30 @@ impl Item for ContextWindow {
 
     fn finish(self: Box<Self>, _end: &End<'_>, bag: &mut BagWriter) -> Result<Option<Presence>, BagError> {
         self.lines.finish(bag)
+    }
+}
+
+impl ContextWindow {
+    /// What the host told: the user's words, the agent's, built-in tools. The words stand in the line, for a host's message has several.
+    fn told(&mut self, seen: &Seen<'_>, source: HostSource, bag: &mut BagWriter) -> Result<(), BagError> {
+        let Some(detail) = host::told_in(seen.open) else { return Ok(()) };
+        for turn in detail.turns {
+            let Some(what) = origin_of_turn(&turn) else { continue };
+            let line = json!({
+                "order": self.order,
+                "leaf": seen.leaf(),
+                "at": seen.entry().at,
+                "session": seen.entry().session,
+                "what": what,
+                "told_by": source,
+                "transcript": turn.transcript,
+                "tool": turn.tool,
+                "size": turn.text.len() as u64 + turn.cut,
+                "text": turn.text,
+            });
+            self.order += 1;
+            self.lines.push("context_window.jsonl", &line, bag)?;
+        }
+        Ok(())
     }
 }
