@@ -5,7 +5,7 @@ mod stage;
 
 use custody::api::{ContextRequest, Service};
 use custody_engine::{host, investigate::Judged};
-use custody_model::{Event, HostSource, HostWord, LeafIndex, Link, LinkKind, OpenEntry};
+use custody_model::{Event, HostSource, HostWord, LeafIndex, Link, LinkKind, OpenEntry, TurnKind};
 use serde_json::{Value, json};
 use stage::Stage;
 use std::{
@@ -324,5 +324,48 @@ async fn spans_and_logs_of_gen_ai_are_tied_by_their_trace() {
     let nobody = stage.client.post(stage.url("/v1/traces")).body("{}").send().await.unwrap();
     assert_eq!(nobody.status().as_u16(), 401);
     assert_eq!(stage.client.get(stage.url("/v1/traces")).bearer_auth(stage.key.expose()).send().await.unwrap().status().as_u16(), 405);
+    stage.close().await;
+}
+
+/// A real exporter: the official SDK for Python, protobuf, plain and with gzip.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_official_exporter_is_understood() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let peers = std::env::var_os("CUSTODY_PEERS").map_or_else(|| root.join(".peers"), PathBuf::from);
+    let python = peers.join("venv/bin/python");
+    assert!(python.exists(), "the test peers are not installed in {}: run `cargo xtask peers` once", peers.display());
+    let stage = Stage::new("").await;
+    for (compression, trace) in [("none", "4bf92f3577b34da6a3ce929d0e0e4736"), ("gzip", "0af7651916cd43dd8448eb211c80319c")] {
+        stage
+            .server
+            .answers(&[("content-type", "application/json")], json!({"jsonrpc": "2.0", "id": 1, "result": {"content": []}}).to_string());
+        let request = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "weather", "arguments": {}}});
+        let hinted = |request: reqwest::RequestBuilder| request.header("custody-session", compression);
+        let asked = hinted(stage.post("/mcp/web", request.to_string())).header("traceparent", format!("00-{trace}-00f067aa0ba902b7-01"));
+        asked.send().await.unwrap();
+        let mut exporter = Command::new(&python);
+        exporter.arg(root.join("crates/custody/tests/peers/tell_otlp.py")).args([&stage.url(""), stage.key.expose(), trace, compression]);
+        let done = tokio::task::spawn_blocking(move || exporter.output().unwrap()).await.unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        assert_eq!(String::from_utf8_lossy(&done.stderr), "", "the exporter has nothing to complain of");
+        // In the session of the trace, not in the principal's latest.
+        let message = entries(&stage)
+            .into_iter()
+            .rfind(|open| matches!(&open.entry.event, Event::Message(message) if message.answers.is_none()))
+            .unwrap();
+        let own: Vec<OpenEntry> = entries(&stage).into_iter().filter(|open| open.entry.session == message.entry.session).collect();
+        let details: Vec<_> = own.iter().filter_map(host::told_in).collect();
+        let said: Vec<(TurnKind, &str)> =
+            details.iter().flat_map(|detail| &detail.turns).map(|turn| (turn.what, turn.text.as_str())).collect();
+        assert_eq!(
+            said,
+            [(TurnKind::System, "Be brief."), (TurnKind::User, "Weather in Paris?"), (TurnKind::ToolCall, r#"{"city":"Paris"}"#)]
+        );
+        let build = &host::builds(&own).seen.into_iter().rfind(|seen| seen.by == "otlp").unwrap().build;
+        assert_eq!(
+            (build.program.as_deref(), build.version.as_deref(), build.answered.as_deref()),
+            (Some("planner"), Some("3.1"), Some("m-1-0901"))
+        );
+    }
     stage.close().await;
 }

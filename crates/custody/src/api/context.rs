@@ -108,7 +108,7 @@ pub(super) async fn read(
 
 /// What may be seen without a reason.
 pub(super) fn previews(mut context: Context) -> Context {
-    context.previews(PREVIEW, |text| crate::redact::redact(text));
+    context.previews(PREVIEW, crate::redact::redact);
     context
 }
 

@@ -199,7 +199,7 @@ impl Gateway {
             let why = format!("at most {} bytes are taken here", intake.limit());
             return Err(reply::refuse(StatusCode::PAYLOAD_TOO_LARGE, &why));
         }
-        intake.take(&self.core, identity, &connection.address.to_string(), &head.headers, bytes)
+        Ok(intake.take(&self.core, identity, &connection.address.to_string(), &head.headers, bytes))
     }
 
     /// `/mcp/<server>`, and for HTTP+SSE `/mcp/<server>/messages/<stream>`.

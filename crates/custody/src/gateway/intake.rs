@@ -60,21 +60,15 @@ impl Intake {
         }
     }
 
-    /// Records what was told.
-    ///
-    /// # Errors
-    /// The answer to a host whose words are not taken.
-    pub fn take(
-        self,
-        core: &Core,
-        identity: &Identity,
-        from: &str,
-        headers: &HeaderMap,
-        sent: Bytes,
-    ) -> Result<Response<Body>, Response<Body>> {
-        let bytes = match Coding::of(headers).map_err(|why| reply::not_decoded(&why))? {
-            None => sent,
-            Some(coding) => coding.decode(&sent, self.limit()).map_err(|why| reply::not_decoded(&why))?.into(),
+    /// Records what was told, and answers the host.
+    pub fn take(self, core: &Core, identity: &Identity, from: &str, headers: &HeaderMap, sent: Bytes) -> Response<Body> {
+        let bytes = match Coding::of(headers) {
+            Ok(None) => sent,
+            Ok(Some(coding)) => match coding.decode(&sent, self.limit()) {
+                Ok(bytes) => bytes.into(),
+                Err(why) => return reply::not_decoded(&why),
+            },
+            Err(why) => return reply::not_decoded(&why),
         };
         let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let protobuf = kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case(PROTOBUF));
@@ -85,14 +79,17 @@ impl Intake {
             Intake::Traces => gen_ai::traces_of_json(&bytes).map(messages),
             Intake::Logs => gen_ai::logs_of_json(&bytes).map(messages),
         };
-        let told = told.map_err(|fault| reply::refuse(StatusCode::BAD_REQUEST, &fault.to_string()))?;
+        let told = match told {
+            Ok(told) => told,
+            Err(fault) => return reply::refuse(StatusCode::BAD_REQUEST, &fault.to_string()),
+        };
         for message in told {
-            core.host_told(identity, from, message).map_err(|error| {
+            if let Err(error) = core.host_told(identity, from, message) {
                 tracing::error!(%error, "what a host told is not recorded");
-                reply::refuse(StatusCode::SERVICE_UNAVAILABLE, "not recorded: the record cannot be written")
-            })?;
+                return reply::refuse(StatusCode::SERVICE_UNAVAILABLE, "not recorded: the record cannot be written");
+            }
         }
-        Ok(match (self, protobuf) {
+        match (self, protobuf) {
             (Intake::ClaudeCode, _) => reply::empty(StatusCode::NO_CONTENT),
             (_, false) => reply::json_response(StatusCode::OK, b"{}".to_vec()),
             (_, true) => {
@@ -100,7 +97,7 @@ impl Intake {
                 response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(PROTOBUF));
                 response
             }
-        })
+        }
     }
 }
 

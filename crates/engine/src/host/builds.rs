@@ -49,7 +49,9 @@ impl Builds {
         if build.is_empty() {
             return;
         }
-        if let Some(known) = self.seen.iter_mut().find(|seen| seen.by == by && seen.build == build) {
+        // The newest that says all of this, and perhaps more: most events say less than the first one.
+        let says = |seen: &BuildSeen| FIELDS.iter().all(|(_, of)| of(&build).is_none() || of(&build) == of(&seen.build));
+        if let Some(known) = self.seen.iter_mut().rev().find(|seen| seen.by == by && says(seen)) {
             known.last = open.leaf;
             return;
         }

@@ -1,5 +1,5 @@
 use super::{claude_code::Post, gen_ai, *};
-use custody_model::{HostWord, SessionId, TurnKind};
+use custody_model::{Build, ENTRY_VERSION, Entry, HostSource, HostWord, LeafIndex, SessionId, TurnKind};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
@@ -163,4 +163,29 @@ fn whether_a_user_is_there() {
     assert_eq!(watch.user(session, at(1845)).unwrap().over, Some((Over::Session, 5)));
     watch.ended(session);
     assert_eq!(watch.user(session, at(1846)), None);
+}
+
+#[test]
+fn what_changed_of_model_and_program() {
+    let session = Some(SessionId(uuid::Uuid::from_u128(1)));
+    let entry = |leaf: u64, model: Option<&str>, version: Option<&str>| {
+        let build = Build {
+            program: Some("claude-code".to_owned()),
+            version: version.map(str::to_owned),
+            model: model.map(str::to_owned),
+            answered: None,
+        };
+        let detail = serde_json::to_value(HostDetail { build, ..HostDetail::default() }).unwrap();
+        let event = Event::HostTold { source: HostSource::ClaudeCode, word: HostWord::Other };
+        OpenEntry {
+            leaf: LeafIndex(leaf),
+            entry: Entry { v: ENTRY_VERSION, at: at(0), session, event, detail: None, body: None },
+            detail: Some(detail),
+            body: None,
+        }
+    };
+    let all = [entry(1, Some("m-1"), None), entry(2, None, None), entry(3, None, Some("2.1")), entry(4, Some("m-2"), None)];
+    let builds = builds(&all);
+    assert_eq!(builds.seen.iter().map(|seen| seen.first.0).collect::<Vec<_>>(), [1, 3, 4], "what says less is no other build");
+    assert_eq!(builds.changes, ["hook said model m-1, and from entry 4 on m-2"]);
 }
