@@ -128,13 +128,11 @@ fn older_events_and_log_records() {
 
 #[test]
 fn deep_values_end() {
-    let mut deep = json!({"stringValue": "x"});
-    for _ in 0..60 {
-        deep = json!({"arrayValue": {"values": [deep]}});
-    }
-    let told =
-        spans(json!([{"key": "gen_ai.input.messages", "value": deep}, {"key": "gen_ai.request.model", "value": {"stringValue": "m"}}]));
-    assert!(told[0].detail.turns.is_empty());
+    let deep = |levels: usize| (0..levels).fold(json!({"stringValue": "x"}), |inner, _| json!({"arrayValue": {"values": [inner]}}));
+    let with = |value: Value| json!([{"key": "gen_ai.input.messages", "value": value}, {"key": "gen_ai.request.model", "value": {"stringValue": "m"}}]);
+    assert!(spans(with(deep(34)))[0].detail.turns.is_empty());
+    let too_deep = json!({"resourceSpans": [{"scopeSpans": [{"spans": [{"attributes": with(deep(200))}]}]}]}).to_string();
+    assert!(gen_ai::traces_of_json(too_deep.as_bytes()).is_err());
 }
 
 fn at(second: i64) -> Timestamp {
